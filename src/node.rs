@@ -1,0 +1,4 @@
+//! This host: events and time in, ordered actions out.
+
+pub mod action;
+pub mod event;

@@ -1,0 +1,248 @@
+//! What happens to this host: everything that the core is told, and nothing else.
+
+use crate::types::host::HostId;
+use crate::types::item::{Item, ServiceAddress};
+use crate::types::message::{Record, Sender};
+use crate::types::policy::NodePolicy;
+
+/// Numbers the operations that the core asks for; each is answered exactly once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OpId(pub u64);
+
+/// Numbers the operator's requests; each is answered exactly once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Token(pub u64);
+
+/// A group's place in [`NodePolicy::groups`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GroupIndex(pub usize);
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// The deadline has come.
+    Timeout,
+    /// A datagram of a group has been opened.
+    Heard(Heard),
+    /// An operation has ended.
+    Finished {
+        /// Which.
+        op: OpId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A test has been probed.
+    Tested {
+        /// Its name.
+        test: String,
+        /// What the probe said.
+        result: TestResult,
+    },
+    /// A load has been probed.
+    Loaded {
+        /// Its name.
+        load: String,
+        /// What the probe said; `None`: it could not be read and counts as capacity 0.
+        sample: Option<LoadSample>,
+    },
+    /// The kernel reports a change that this daemon may or may not have made.
+    Kernel(KernelChange),
+    /// An operator asks.
+    Asked {
+        /// Which request.
+        token: Token,
+        /// For what.
+        request: Request,
+    },
+    /// A new configuration has been validated.
+    Reloaded(Box<NodePolicy>),
+    /// The daemon is told to stop.
+    Stopped,
+}
+
+/// One datagram that was opened: authentic, of this group, not too old, perhaps a duplicate.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Heard {
+    /// The group.
+    pub group: GroupIndex,
+    /// The control network it came in on, by index into [`crate::types::policy::HostPolicy::control`].
+    pub network: u8,
+    /// Who sent it.
+    pub sender: Sender,
+    /// The sender's number for this datagram, counted per boot; tells how many were lost on a network.
+    pub number: u64,
+    /// Whether this datagram is new or has come in before (usually on another network).
+    pub arrival: Arrival,
+    /// What it says. Empty for a duplicate.
+    pub records: Vec<Record>,
+}
+
+/// Whether a datagram is new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// The first copy.
+    First,
+    /// A further copy.
+    Again,
+}
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// As asked. Adding what is there and removing what is not count as done.
+    Done,
+    /// Not as asked.
+    Failed {
+        /// Why, for people: names the operation and the values.
+        why: String,
+    },
+    /// A script was killed at its timeout.
+    TimedOut,
+}
+
+/// What a probe of a test said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TestResult {
+    /// It can serve.
+    Passed,
+    /// It cannot.
+    Failed {
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// What a probe of a load said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LoadSample {
+    /// In the unit of `capacity`.
+    pub load: u32,
+    /// Zero counts as overloaded.
+    pub capacity: u32,
+}
+
+/// What the kernel reports.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KernelChange {
+    /// An address is on an interface.
+    AddressPresent {
+        /// Where.
+        interface: String,
+        /// Which.
+        address: ServiceAddress,
+        /// Whose.
+        mark: Mark,
+    },
+    /// An address is on an interface no longer.
+    AddressAbsent {
+        /// Where.
+        interface: String,
+        /// Which.
+        address: ServiceAddress,
+    },
+    /// The state of an interface that the configuration names.
+    Link {
+        /// Which.
+        interface: String,
+        /// How it is.
+        link: Link,
+    },
+    /// A control network works or not.
+    Network {
+        /// Its index.
+        network: u8,
+        /// `None`: it works; else why it does not, with the remedy.
+        fault: Option<String>,
+    },
+}
+
+/// Whether an address carries this program's mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mark {
+    /// Ours (`IFA_PROTO`).
+    Ours,
+    /// Put there by something else.
+    Foreign,
+}
+
+/// How an interface is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// There is none of that name.
+    Absent,
+    /// There, but down or without carrier.
+    Down,
+    /// Usable.
+    Up {
+        /// Its hardware address.
+        mac: Option<[u8; 6]>,
+    },
+}
+
+/// What an operator asks of this host. `group: None` stands for all groups.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Give up what is held, acquire nothing; answered when it is gone or `timeout` has ended.
+    Drain {
+        /// Which group.
+        group: Option<String>,
+        /// How long to wait.
+        timeout: std::time::Duration,
+        /// For people.
+        reason: String,
+    },
+    /// Expire an orphaned address now.
+    Expire {
+        /// Which group.
+        group: Option<String>,
+        /// The address.
+        item: Item,
+    },
+    /// Forget a host that will not come back.
+    Forget {
+        /// Which group.
+        group: Option<String>,
+        /// The host, by id or name.
+        host: String,
+    },
+    /// Acquire nothing, keep what is served.
+    Quiesce {
+        /// Which group.
+        group: Option<String>,
+        /// For people.
+        reason: String,
+    },
+    /// End of quiesce and drain.
+    Resume {
+        /// Which group.
+        group: Option<String>,
+    },
+    /// The state of this host.
+    Status,
+}
+
+/// How a request ended.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// Done; what happened, for people.
+    Done {
+        /// One line.
+        message: String,
+    },
+    /// Refused, or not possible; why and what to do, for people.
+    Refused {
+        /// One line.
+        why: String,
+    },
+    /// The state.
+    Status(Box<crate::types::view::View>),
+}
+
+/// Shorthand in tests and logs.
+impl Heard {
+    /// The host that sent it.
+    #[must_use]
+    pub fn from(&self) -> HostId {
+        self.sender.host
+    }
+}

@@ -1,0 +1,9 @@
+//! The ports: one task and one resource each. They never see each other, never decide, and answer every operation once.
+
+pub mod announce;
+pub mod api;
+pub mod dns;
+pub mod multicast;
+pub mod netlink;
+pub mod probe;
+pub mod script;

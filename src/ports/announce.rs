@@ -1,0 +1,1 @@
+//! Announcements: gratuitous ARP and unsolicited neighbour advertisements, through pnet.

@@ -1,0 +1,1 @@
+//! The API: HTTP and JSON on a Unix socket.

@@ -1,0 +1,1 @@
+//! Pick one event, stamp the time, handle, dispatch, re-arm the deadline.

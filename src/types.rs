@@ -1,0 +1,9 @@
+//! The vocabulary. No logic beyond reading and writing the words; every other floor uses it.
+
+pub mod fnv;
+pub mod host;
+pub mod item;
+pub mod message;
+pub mod policy;
+pub mod time;
+pub mod view;

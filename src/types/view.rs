@@ -1,0 +1,265 @@
+//! The immutable snapshot that the API, the page, DNS and the command line read, in the form of `status --json`.
+//!
+//! It holds all that placement reads, so that `simulate` can start from a saved one. Field names are the contract of
+//! `docs/reference.md`; the JSON Schema is `docs/status.schema.json`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::host::{HostId, Incarnation, Role};
+use super::policy::{AllFailed, Assign};
+
+/// What one host knows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct View {
+    /// Version of this form: 1.
+    pub version: u32,
+    /// The host that says so.
+    pub host: SelfView,
+    /// Its groups.
+    pub groups: Vec<GroupView>,
+}
+
+/// The host that says so.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SelfView {
+    /// Its id.
+    pub id: HostId,
+    /// For people.
+    pub name: String,
+    /// Its control addresses.
+    pub control: Vec<IpAddr>,
+    /// Its start count.
+    pub incarnation: Incarnation,
+    /// Version of its program.
+    #[serde(default)]
+    pub software: String,
+    /// How long its daemon has run.
+    #[serde(default)]
+    pub uptime_ms: u64,
+    /// Its tests.
+    #[serde(default)]
+    pub tests: Vec<TestView>,
+}
+
+/// One test of this host.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TestView {
+    /// Its name.
+    pub name: String,
+    /// Whether it counts as passing.
+    pub passing: bool,
+    /// Results in a row that say the opposite.
+    pub streak: u32,
+    /// What the last probe said, if it failed.
+    pub failure: Option<String>,
+}
+
+/// One group.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct GroupView {
+    /// Its name.
+    pub name: String,
+    /// `leader` or `swarm`.
+    pub placement: String,
+    /// Whom this host holds to be leader.
+    pub leader: Option<HostId>,
+    /// No moves at all.
+    pub frozen: bool,
+    /// What placement reads of the configuration.
+    pub policy: PolicyView,
+    /// All hosts known, ordered by id.
+    pub hosts: Vec<HostView>,
+    /// All addresses known, in order.
+    pub addresses: Vec<AddressView>,
+    /// The zone, if the group has one.
+    pub zone: Option<ZoneView>,
+    /// Datagrams dropped, by reason.
+    #[serde(default)]
+    pub dropped: std::collections::BTreeMap<String, u64>,
+    /// What stands in the way of this host's service, in words.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
+/// What placement reads of the configuration.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// How the leader picks among equals.
+    pub assign: Assign,
+    /// `never` or a duration.
+    pub rebalance: String,
+    /// `never` or a duration.
+    pub failback: String,
+    /// What happens when every host fails its tests.
+    #[serde(default = "all_failed_default")]
+    pub all_failed: AllFailed,
+}
+
+fn all_failed_default() -> AllFailed {
+    AllFailed::Release
+}
+
+/// One host.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HostView {
+    /// Its id.
+    pub id: HostId,
+    /// For people.
+    pub name: String,
+    /// Its tests pass.
+    pub ok: bool,
+    /// Acquires nothing.
+    pub quiesced: bool,
+    /// Gives up what it holds.
+    pub draining: bool,
+    /// Has listened long enough.
+    pub settled: bool,
+    /// Not heard for `timeout`.
+    #[serde(default)]
+    pub silent: bool,
+    /// Server or observer.
+    pub role: Role,
+    /// Brings no preferred address.
+    pub spare: bool,
+    /// This host.
+    #[serde(rename = "self")]
+    pub is_self: bool,
+    /// Since its newest `info`.
+    pub age_ms: u64,
+    /// How long it may serve after it; `null`: unbounded.
+    pub promise_ms: Option<u64>,
+    /// Load.
+    pub load: u32,
+    /// Capacity.
+    pub capacity: u32,
+    /// Load by capacity; `null` with capacity 0.
+    pub utilization: Option<f64>,
+    /// Version of its program.
+    pub version: String,
+    /// Group-wide keys, hashed.
+    pub config_hash: String,
+    /// Hosts that report hearing it.
+    pub heard_by: Vec<HostId>,
+    /// Whether this host has its entry whole.
+    #[serde(default = "yes")]
+    pub complete: bool,
+    /// Its preferred addresses.
+    pub preferred: Vec<IpAddr>,
+    /// What it may be given; empty: anything.
+    pub accept: Vec<AcceptView>,
+    /// What it holds.
+    pub serving: Vec<ServingView>,
+    /// Failed acquires in back-off.
+    #[serde(default)]
+    pub failed: Vec<FailedView>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// An address or a network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AcceptView {
+    /// One address.
+    Address(IpAddr),
+    /// A network.
+    Network(IpNet),
+}
+
+impl AcceptView {
+    /// The network; an address is one of its own.
+    #[must_use]
+    pub fn network(self) -> IpNet {
+        match self {
+            Self::Address(address) => IpNet::from(address),
+            Self::Network(network) => network,
+        }
+    }
+}
+
+impl From<IpNet> for AcceptView {
+    fn from(network: IpNet) -> Self {
+        if network.prefix_len() == network.max_prefix_len() { Self::Address(network.addr()) } else { Self::Network(network) }
+    }
+}
+
+/// What a host holds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ServingView {
+    /// The address.
+    pub address: IpAddr,
+    /// `acquiring`, `online` or `releasing`.
+    pub state: String,
+}
+
+/// A failed acquire.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FailedView {
+    /// The address.
+    pub address: IpAddr,
+    /// How many in a row.
+    pub count: u32,
+    /// How long the host is still not to be given it.
+    pub back_off_ms: u64,
+}
+
+/// One address.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AddressView {
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// The host that prefers it, or did last.
+    pub preferred_host: Option<HostId>,
+    /// Served though nobody prefers it.
+    #[serde(default)]
+    pub floating: bool,
+    /// `unserved`, `acquiring`, `online` or `releasing`.
+    pub state: String,
+    /// Hosts that hold it.
+    pub served_by: Vec<HostId>,
+    /// Hosts whose kernel has it.
+    pub kernel: Vec<HostId>,
+    /// Its highest epoch.
+    pub epoch: u64,
+    /// How long it has been in this state at these hosts, as seen from here.
+    pub since_ms: u64,
+    /// Why.
+    pub reason: String,
+    /// Until it expires; `null`: it is not orphaned.
+    pub orphan_remaining_ms: Option<u64>,
+    /// In the zone.
+    pub advertised: bool,
+    /// Time in which nobody held it, as seen from here.
+    pub unserved_ms_total: u64,
+    /// Time in which more than one host held it, as seen from here.
+    pub double_ms_total: u64,
+}
+
+/// The zone.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ZoneView {
+    /// Its name.
+    pub name: String,
+    /// Serial of the list.
+    pub serial: u32,
+    /// What is advertised.
+    pub advertised: Vec<IpAddr>,
+    /// Preferred addresses of known hosts that are not, and why.
+    pub withheld: Vec<WithheldView>,
+}
+
+/// A preferred address that is not advertised.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WithheldView {
+    /// The address.
+    pub address: IpAddr,
+    /// Why, in words of a closed list.
+    pub reason: String,
+}

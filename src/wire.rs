@@ -1,0 +1,3 @@
+//! Bytes and messages: layout, sealing, replay window, packing into datagrams.
+
+pub mod seal;
