@@ -1,4 +1,353 @@
 //! This host: events and time in, ordered actions out.
+//!
+//! [`Node::handle`] is the whole of the core's outside: no clock, socket, thread, file or random source is behind it. What
+//! concerns all groups at once (incarnation, kernel inventory, operator's requests, late tick, stop) is decided here; what
+//! concerns one group is decided by its service monitor in [`monitor`]. Called by `process/daemon.rs` and by tests.
 
 pub mod action;
 pub mod event;
+mod health;
+pub(crate) mod monitor;
+mod requests;
+pub(crate) mod turn;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use self::action::{Action, Report, StoredGroup};
+use self::event::{Event, GroupIndex, KernelChange, Link, Mark, OpId, Outcome};
+use self::health::Probed;
+use self::monitor::holding::Manner;
+use self::monitor::hosts::Notice;
+use self::monitor::{Farewell, Identity, Monitor};
+use self::requests::Drain;
+use self::turn::{Operations, Turn, Waiter};
+use crate::types::host::{BootId, Incarnation};
+use crate::types::item::{Item, Reason, ServiceAddress};
+use crate::types::policy::NodePolicy;
+use crate::types::time::Time;
+use crate::types::view::{SelfView, View};
+
+/// What a start of the daemon brings along.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Start {
+    /// Drawn for this start.
+    pub boot: BootId,
+    /// One above what the disk said.
+    pub incarnation: Incarnation,
+    /// Version of the program.
+    pub software: String,
+    /// What each group kept on disk, in the order of the groups.
+    pub stored: Vec<StoredGroup>,
+    /// What is on the service interfaces.
+    pub kernel: Vec<KernelChange>,
+}
+
+/// How the process is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    Running,
+    Stopping { code: u8 },
+    Exited,
+}
+
+/// This host.
+#[derive(Clone, Debug)]
+pub struct Node {
+    identity: Identity,
+    monitors: Vec<Monitor>,
+    probed: Probed,
+    operations: Operations,
+    drains: Vec<Drain>,
+    /// Why a control network does not work.
+    faults: BTreeMap<u8, String>,
+    ending: Ending,
+    last: Time,
+}
+
+impl Node {
+    /// A host at its start: what an earlier run has left on its interfaces is taken off before anything else.
+    #[must_use]
+    pub fn start(now: Time, policy: &NodePolicy, start: Start) -> (Self, Vec<Action>) {
+        let identity = Identity {
+            id: policy.host.id,
+            boot: start.boot,
+            incarnation: start.incarnation,
+            started: now,
+            name: policy.host.name.clone(),
+            software: start.software,
+            control: policy.host.control.clone(),
+            location: policy.host.location.clone(),
+            capabilities: policy.host.capabilities.clone(),
+        };
+        let mut stored = start.stored.into_iter();
+        let monitor = |(index, group): (usize, &crate::types::policy::GroupPolicy)| {
+            Monitor::new(now, GroupIndex(index), group.clone(), identity.clone(), stored.next().unwrap_or_default())
+        };
+        let monitors = policy.groups.iter().enumerate().map(monitor).collect();
+        let mut node = Self {
+            probed: Probed::new(&policy.tests),
+            monitors,
+            identity,
+            operations: Operations::default(),
+            drains: Vec::new(),
+            faults: BTreeMap::new(),
+            ending: Ending::Running,
+            last: now,
+        };
+        let mut actions = Vec::new();
+        for change in start.kernel {
+            node.find_at_start(now, change, &mut actions);
+        }
+        (node, actions)
+    }
+
+    /// Feeds one event; returns everything that this host must do now, in order.
+    ///
+    /// # Panics
+    /// If `now` is before the time of an earlier call: the caller's clock is not monotonic.
+    #[must_use = "a dropped action leaves this host and its peers out of step"]
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        assert!(self.last <= now, "time went backwards: {:?} after {:?}", now, self.last);
+        let mut actions = Vec::new();
+        self.notice_stall(now, &mut actions);
+        self.last = now;
+        match event {
+            Event::Timeout => self.tick(now, &mut actions),
+            Event::Heard(heard) => {
+                let group = heard.group;
+                self.with(now, &mut actions, group, |monitor, turn| monitor.hear(turn, heard));
+            }
+            Event::Finished { op, outcome } => self.finish(now, op, outcome, &mut actions),
+            Event::Tested { test, result } => {
+                self.probed.take_result(&test, result);
+                let probed = self.probed.clone();
+                self.with_all(now, &mut actions, |monitor, turn| {
+                    let health = probed.health(&monitor.policy().tests);
+                    monitor.set_health(turn, health);
+                });
+            }
+            Event::Loaded { load, sample } => {
+                self.probed.take_load(load, sample);
+                let probed = self.probed.clone();
+                self.with_all(now, &mut actions, |monitor, turn| {
+                    let load = probed.load(&monitor.policy().loads);
+                    monitor.set_load(turn, load);
+                });
+            }
+            Event::Kernel(change) => self.note_kernel(now, change, &mut actions),
+            Event::Asked { token, request } => self.answer(now, token, request, &mut actions),
+            Event::Stopped => self.stop(now, 0, Reason::Stopped, Manner::Orderly, Farewell::Said, &mut actions),
+        }
+        self.settle_notices(now, &mut actions);
+        self.end_drains(now, &mut actions);
+        self.end(&mut actions);
+        actions
+    }
+
+    /// When to call [`Self::handle`] with [`Event::Timeout`] if nothing else happens first.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let monitors = self.monitors.iter().filter_map(|monitor| monitor.deadline(self.last));
+        monitors.chain(self.drains.iter().map(|drain| drain.until)).min()
+    }
+
+    /// What this host knows.
+    #[must_use]
+    pub fn view(&self, now: Time) -> View {
+        let mut groups: Vec<_> = self.monitors.iter().map(|monitor| monitor.view(now)).collect();
+        for group in &mut groups {
+            group.problems.extend(self.faults.values().cloned());
+        }
+        View {
+            version: 1,
+            host: SelfView {
+                id: self.identity.id,
+                name: self.identity.name.clone(),
+                control: self.identity.control.clone(),
+                incarnation: self.identity.incarnation,
+                software: self.identity.software.clone(),
+                uptime_ms: u64::try_from(now.since(self.identity.started).as_millis()).unwrap_or(u64::MAX),
+                tests: self.probed.view(),
+            },
+            groups,
+        }
+    }
+
+    fn with<R>(
+        &mut self,
+        now: Time,
+        actions: &mut Vec<Action>,
+        group: GroupIndex,
+        act: impl FnOnce(&mut Monitor, &mut Turn<'_>) -> R,
+    ) -> Option<R> {
+        let monitor = self.monitors.get_mut(group.0)?;
+        let mut turn = Turn { now, group, actions, operations: &mut self.operations };
+        Some(act(monitor, &mut turn))
+    }
+
+    fn with_all(&mut self, now: Time, actions: &mut Vec<Action>, mut act: impl FnMut(&mut Monitor, &mut Turn<'_>)) {
+        for index in 0..self.monitors.len() {
+            self.with(now, actions, GroupIndex(index), &mut act);
+        }
+    }
+
+    /// Whoever was not listening must not count what it missed as silence.
+    fn notice_stall(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Some(deadline) = self.deadline() else { return };
+        let late = now.since(deadline);
+        let grace = self.monitors.iter().map(|monitor| monitor.policy().shared.heartbeat).min().unwrap_or(Duration::ZERO);
+        if late > grace {
+            self.with_all(now, actions, |monitor, turn| monitor.stall(turn, late));
+        }
+    }
+
+    fn tick(&mut self, now: Time, actions: &mut Vec<Action>) {
+        for index in 0..self.monitors.len() {
+            if self.monitors.get(index).and_then(|monitor| monitor.deadline(now)).is_some_and(|deadline| deadline <= now) {
+                self.with(now, actions, GroupIndex(index), Monitor::tick);
+            }
+        }
+    }
+
+    fn finish(&mut self, now: Time, op: OpId, outcome: Outcome, actions: &mut Vec<Action>) {
+        match self.operations.end(op) {
+            Some(Waiter::Item(group, item)) => {
+                self.with(now, actions, group, |monitor, turn| monitor.finish(turn, &item, op, outcome));
+            }
+            Some(Waiter::Requests(requests)) => Self::reply_stored(requests, &outcome, actions),
+            Some(Waiter::Nobody) => {
+                if let Outcome::Failed { why } = outcome {
+                    actions.push(Action::Report { group: None, report: Report::StoreFailed { why } });
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Own state first: marked leftovers go off, an unmarked permanent one is named.
+    fn find_at_start(&mut self, now: Time, change: KernelChange, actions: &mut Vec<Action>) {
+        match change {
+            KernelChange::AddressPresent { interface, address, mark: Mark::Ours } => {
+                // An interface may serve several groups: the one that knows the address, else the first.
+                let item = Item::Address(address.address);
+                let on = |monitor: &&Monitor| monitor.policy().interface == interface;
+                let owner = self.monitors.iter().filter(on).position(|monitor| monitor.knows(&item)).unwrap_or(0);
+                let owner =
+                    self.monitors.iter().enumerate().filter(|(_, monitor)| on(monitor)).nth(owner).map(|(index, _)| GroupIndex(index));
+                if let Some(owner) = owner {
+                    self.with(now, actions, owner, |monitor, turn| monitor.take_off_leftover(turn, address));
+                }
+            }
+            KernelChange::AddressPresent { interface, address, mark: Mark::Foreign } => {
+                let item = Item::Address(address.address);
+                let knows = |monitor: &Monitor| monitor.policy().interface == interface && monitor.knows(&item);
+                if let Some(index) = self.monitors.iter().position(knows) {
+                    let report = Report::AddressForeign { item, interface };
+                    actions.push(Action::Report { group: Some(GroupIndex(index)), report });
+                }
+            }
+            KernelChange::AddressAbsent { .. } | KernelChange::Link { .. } | KernelChange::Network { .. } => {
+                self.note_kernel(now, change, actions)
+            }
+        }
+    }
+
+    fn note_kernel(&mut self, now: Time, change: KernelChange, actions: &mut Vec<Action>) {
+        match change {
+            // Put there by ourselves, and confirmed by the answer to the operation.
+            KernelChange::AddressPresent { mark: Mark::Ours, .. } => {}
+            KernelChange::AddressPresent { interface, address, mark: Mark::Foreign } => {
+                self.on_interface(now, actions, &interface, |monitor, turn| monitor.find_address(turn, address));
+            }
+            KernelChange::AddressAbsent { interface, address } => self.lose_address(now, &interface, address, actions),
+            KernelChange::Link { interface, link } => {
+                self.report_link(now, &interface, link, actions);
+            }
+            KernelChange::Network { network, fault } => self.note_network(network, fault, actions),
+        }
+    }
+
+    fn on_interface(&mut self, now: Time, actions: &mut Vec<Action>, interface: &str, mut act: impl FnMut(&mut Monitor, &mut Turn<'_>)) {
+        self.with_all(now, actions, |monitor, turn| {
+            if monitor.policy().interface == interface {
+                act(monitor, turn);
+            }
+        });
+    }
+
+    fn lose_address(&mut self, now: Time, interface: &str, address: ServiceAddress, actions: &mut Vec<Action>) {
+        self.on_interface(now, actions, interface, |monitor, turn| monitor.lose_address(turn, address));
+    }
+
+    fn report_link(&mut self, now: Time, interface: &str, link: Link, actions: &mut Vec<Action>) {
+        self.on_interface(now, actions, interface, |monitor, turn| monitor.set_link(turn, link));
+    }
+
+    fn note_network(&mut self, network: u8, fault: Option<String>, actions: &mut Vec<Action>) {
+        let what = format!("control network {network}");
+        let report = match fault {
+            Some(why) => {
+                if self.faults.insert(network, why.clone()).as_ref() == Some(&why) {
+                    return;
+                }
+                Report::NetworkFails { what, why }
+            }
+            None => {
+                if self.faults.remove(&network).is_none() {
+                    return;
+                }
+                Report::NetworkWorks { what }
+            }
+        };
+        actions.push(Action::Report { group: None, report });
+    }
+
+    /// What the groups noticed about this host's own id.
+    fn settle_notices(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let notices: Vec<Notice> = self.monitors.iter_mut().flat_map(Monitor::take_node_notices).collect();
+        for notice in notices {
+            match notice {
+                Notice::Outdated(known) if known >= self.identity.incarnation => self.continue_above(now, known, actions),
+                Notice::Duplicate { boot, uptime } if self.started_later(now, boot, uptime) => {
+                    let report = Report::DuplicateId { boot: format!("{boot:?}") };
+                    actions.push(Action::Report { group: None, report });
+                    self.stop(now, 1, Reason::DuplicateId, Manner::Forced, Farewell::Unsaid, actions);
+                }
+                Notice::Outdated(_) | Notice::Duplicate { .. } | Notice::Heard(_) | Notice::Left(_) | Notice::Silent(..) => {}
+            }
+        }
+    }
+
+    /// Others know a higher incarnation of this host: the state on disk was lost, or is an old copy.
+    fn continue_above(&mut self, now: Time, known: Incarnation, actions: &mut Vec<Action>) {
+        let incarnation = Incarnation(known.0.saturating_add(1));
+        self.identity.incarnation = incarnation;
+        self.with_all(now, actions, |monitor, _| monitor.set_incarnation(incarnation));
+        let op = self.operations.begin(Waiter::Nobody);
+        actions.push(Action::StoreIncarnation { op, incarnation });
+    }
+
+    /// The later start gives way; of two that started together the one with the higher boot id.
+    fn started_later(&self, now: Time, boot: BootId, uptime: Duration) -> bool {
+        let own = now.since(self.identity.started);
+        own < uptime || (own == uptime && self.identity.boot > boot)
+    }
+
+    fn stop(&mut self, now: Time, code: u8, reason: Reason, manner: Manner, farewell: Farewell, actions: &mut Vec<Action>) {
+        if self.ending != Ending::Running {
+            return;
+        }
+        self.ending = Ending::Stopping { code };
+        self.with_all(now, actions, |monitor, turn| monitor.stop(turn, reason, manner, farewell));
+    }
+
+    /// The process ends when everything is given up and every operation is answered.
+    fn end(&mut self, actions: &mut Vec<Action>) {
+        let Ending::Stopping { code } = self.ending else { return };
+        if self.monitors.iter().all(Monitor::is_stopped) && self.operations.is_idle() {
+            self.ending = Ending::Exited;
+            actions.push(Action::Exit { code });
+        }
+    }
+}

@@ -156,12 +156,14 @@ pub enum Report {
     AcquireFailed { item: Item, epoch: Epoch, reason: Reason, why: String, back_off: Duration },
     /// An address was on the interface although this daemon had not put it there.
     AddressFound { item: Item, interface: String },
+    /// At start a group's address is on the interface without our mark: it is left alone, and answered beside its holder.
+    AddressForeign { item: Item, interface: String },
     /// An address that this host holds was removed by others and is put back.
     AddressLost { item: Item, interface: String, times: u32 },
     /// Trap: nobody can take an item.
     CannotAssign { item: Item, why: String },
     /// Trap: several live hosts prefer the same address; `kept` counts as its preferred host.
-    Conflict { item: Item, kept: HostId, others: Vec<HostId> },
+    Conflict { item: Item, kept: HostId },
     /// Group-wide keys differ from the leader's.
     ConfigurationDiffers { host: HostId },
     /// Trap: another daemon uses this host's id and started earlier; this one gives everything up and stops.
@@ -200,8 +202,10 @@ pub enum Report {
     StoreFailed { why: String },
     /// Trap: a test of the group fails; what is held is given up.
     TestFailed { test: String, why: String },
-    /// All tests of the group pass again.
-    TestsPass,
+    /// This host can serve: its tests pass and its service interface works.
+    CanServe,
+    /// This host cannot serve although no test has failed.
+    CannotServe { why: String },
     /// The zone list has changed.
     ZoneChanged { serial: u32, advertised: Vec<std::net::IpAddr> },
 }

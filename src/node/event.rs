@@ -1,9 +1,7 @@
 //! What happens to this host: everything that the core is told, and nothing else.
 
-use crate::types::host::HostId;
 use crate::types::item::{Item, ServiceAddress};
 use crate::types::message::{Record, Sender};
-use crate::types::policy::NodePolicy;
 
 /// Numbers the operations that the core asks for; each is answered exactly once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -13,7 +11,7 @@ pub struct OpId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Token(pub u64);
 
-/// A group's place in [`NodePolicy::groups`].
+/// A group's place in [`crate::types::policy::NodePolicy::groups`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct GroupIndex(pub usize);
 
@@ -54,8 +52,6 @@ pub enum Event {
         /// For what.
         request: Request,
     },
-    /// A new configuration has been validated.
-    Reloaded(Box<NodePolicy>),
     /// The daemon is told to stop.
     Stopped,
 }
@@ -236,13 +232,4 @@ pub enum Answer {
     },
     /// The state.
     Status(Box<crate::types::view::View>),
-}
-
-/// Shorthand in tests and logs.
-impl Heard {
-    /// The host that sent it.
-    #[must_use]
-    pub fn from(&self) -> HostId {
-        self.sender.host
-    }
 }

@@ -99,7 +99,7 @@ pub enum AnnounceMethod {
 }
 
 /// The group-wide keys (marked G in the reference), hashed into every `info`.
-#[derive(Clone, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SharedPolicy {
     /// Time between two `info` messages of a host.
     pub heartbeat: Duration,
@@ -120,7 +120,7 @@ pub struct SharedPolicy {
 }
 
 /// How the leader picks among equals.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Assign {
     /// Drawn from (group, address, epoch).
@@ -132,7 +132,7 @@ pub enum Assign {
 }
 
 /// When a preferred host gets its address back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Failback {
     /// Once it has been well for so long.
     After(Duration),
@@ -141,7 +141,7 @@ pub enum Failback {
 }
 
 /// What happens when every host fails its tests.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AllFailed {
     /// Every host releases (the seed's choice).
@@ -151,7 +151,7 @@ pub enum AllFailed {
 }
 
 /// The group's DNS zone.
-#[derive(Clone, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ZonePolicy {
     /// Absolute name with trailing dot, lower case.
     pub name: String,
@@ -174,7 +174,7 @@ pub struct ZonePolicy {
 }
 
 /// What the zone answers when nobody is left to advertise.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenEmpty {
     /// No data, with a short negative time to live.
@@ -184,12 +184,17 @@ pub enum WhenEmpty {
 }
 
 impl SharedPolicy {
-    /// The hash that travels in `info`: equal configurations have equal hashes on every host.
+    /// The hash that travels in `info`: equal configurations have equal hashes on every host and in every build, since it
+    /// is taken over the specified bytes of postcard.
+    ///
+    /// # Panics
+    /// Never: postcard can write every value of this type.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "numbers, strings and lists in memory cannot fail to be written")]
     pub fn config_hash(&self) -> u64 {
-        use std::hash::{Hash, Hasher};
+        use std::hash::Hasher;
         let mut hasher = super::fnv::Fnv::default();
-        self.hash(&mut hasher);
+        hasher.write(&postcard::to_stdvec(self).expect("a policy is plain data"));
         hasher.finish()
     }
 }

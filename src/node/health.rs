@@ -1,0 +1,169 @@
+//! Tests and loads of this host, shared by its groups: results in a row to passing or failing, and the greatest load.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::event::{LoadSample, TestResult};
+use super::monitor::{Health, zone};
+use crate::types::policy::TestPolicy;
+use crate::types::view::TestView;
+
+/// What counts of a test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// At start a host is not ok until `rise`.
+    Unknown,
+    Passing,
+    Failing,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Test {
+    policy: TestPolicy,
+    verdict: Verdict,
+    passes: u32,
+    failures: u32,
+    why: Option<String>,
+}
+
+impl Test {
+    fn take(&mut self, result: TestResult) {
+        match result {
+            TestResult::Passed => {
+                (self.passes, self.failures) = (self.passes.saturating_add(1), 0);
+                self.why = None;
+                if self.passes >= self.policy.rise {
+                    self.verdict = Verdict::Passing;
+                }
+            }
+            TestResult::Failed { why } => {
+                (self.passes, self.failures) = (0, self.failures.saturating_add(1));
+                // The words of the failure that counted stay while the test fails.
+                if self.verdict != Verdict::Failing || self.why.is_none() {
+                    self.why = Some(why);
+                }
+                if self.failures >= self.policy.fall {
+                    self.verdict = Verdict::Failing;
+                }
+            }
+        }
+    }
+}
+
+/// All tests and loads of this host.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Probed {
+    tests: BTreeMap<String, Test>,
+    loads: BTreeMap<String, LoadSample>,
+}
+
+/// A load that could not be read counts as overloaded.
+const UNREADABLE: LoadSample = LoadSample { load: 0, capacity: 0 };
+
+/// A host without loads is idle.
+const IDLE: LoadSample = LoadSample { load: 0, capacity: 1 };
+
+impl Probed {
+    pub(crate) fn new(policies: &[TestPolicy]) -> Self {
+        let test = |policy: &TestPolicy| Test { policy: policy.clone(), verdict: Verdict::Unknown, passes: 0, failures: 0, why: None };
+        Self { tests: policies.iter().map(|policy| (policy.name.clone(), test(policy))).collect(), loads: BTreeMap::new() }
+    }
+
+    /// Takes a result; one of a test that is not configured changes nothing.
+    pub(crate) fn take_result(&mut self, name: &str, result: TestResult) {
+        if let Some(test) = self.tests.get_mut(name) {
+            test.take(result);
+        }
+    }
+
+    pub(crate) fn take_load(&mut self, name: String, sample: Option<LoadSample>) {
+        self.loads.insert(name, sample.unwrap_or(UNREADABLE));
+    }
+
+    /// Whether these tests let a group serve: a failing one is named before one without a result.
+    pub(crate) fn health(&self, names: &BTreeSet<String>) -> Health {
+        let mut health = Health::Passing;
+        for (name, test) in self.tests.iter().filter(|(name, _)| names.contains(*name)) {
+            match test.verdict {
+                Verdict::Passing => {}
+                Verdict::Unknown => health = Health::Unknown { test: name.clone() },
+                Verdict::Failing => {
+                    return Health::Failing { test: name.clone(), why: test.why.clone().unwrap_or_else(|| "recovering".to_owned()) };
+                }
+            }
+        }
+        health
+    }
+
+    /// The load with the greatest utilization of these.
+    pub(crate) fn load(&self, names: &BTreeSet<String>) -> LoadSample {
+        let samples = names.iter().filter_map(|name| self.loads.get(name)).copied();
+        samples.max_by_key(|sample| zone::utilization(sample.load, sample.capacity)).unwrap_or(IDLE)
+    }
+
+    pub(crate) fn view(&self) -> Vec<TestView> {
+        let view = |(name, test): (&String, &Test)| TestView {
+            name: name.clone(),
+            passing: test.verdict == Verdict::Passing,
+            streak: match test.verdict {
+                Verdict::Passing => test.failures,
+                Verdict::Unknown | Verdict::Failing => test.passes,
+            },
+            failure: test.why.clone(),
+        };
+        self.tests.iter().map(view).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probed() -> Probed {
+        Probed::new(&[TestPolicy { name: "web".into(), rise: 2, fall: 3 }])
+    }
+
+    fn names() -> BTreeSet<String> {
+        ["web".to_owned()].into()
+    }
+
+    fn failed() -> TestResult {
+        TestResult::Failed { why: "refused".into() }
+    }
+
+    #[test]
+    fn a_host_is_not_ok_until_its_tests_have_risen() {
+        let mut probed = probed();
+        assert_eq!(probed.health(&names()), Health::Unknown { test: "web".into() });
+        probed.take_result("web", TestResult::Passed);
+        assert_eq!(probed.health(&names()), Health::Unknown { test: "web".into() });
+        probed.take_result("web", TestResult::Passed);
+        assert_eq!(probed.health(&names()), Health::Passing);
+    }
+
+    #[test]
+    fn a_test_fails_after_fall_in_a_row_and_recovers_after_rise_in_a_row() {
+        let mut probed = probed();
+        for result in [TestResult::Passed, TestResult::Passed, failed(), failed(), TestResult::Passed, failed(), failed()] {
+            probed.take_result("web", result);
+            assert!(!matches!(probed.health(&names()), Health::Failing { .. }));
+        }
+        probed.take_result("web", failed());
+        assert_eq!(probed.health(&names()), Health::Failing { test: "web".into(), why: "refused".into() });
+        probed.take_result("web", TestResult::Passed);
+        assert!(matches!(probed.health(&names()), Health::Failing { .. }));
+        probed.take_result("web", TestResult::Passed);
+        assert_eq!(probed.health(&names()), Health::Passing);
+    }
+
+    #[test]
+    fn of_several_loads_the_greatest_utilization_counts_and_an_unreadable_one_is_the_greatest() {
+        let mut probed = probed();
+        let both = ["cpu".to_owned(), "net".to_owned()].into();
+        assert_eq!(probed.load(&both), IDLE);
+        probed.take_load("cpu".into(), Some(LoadSample { load: 900, capacity: 1000 }));
+        probed.take_load("net".into(), Some(LoadSample { load: 95, capacity: 100 }));
+        assert_eq!(probed.load(&both), LoadSample { load: 95, capacity: 100 });
+        probed.take_load("cpu".into(), None);
+        assert_eq!(probed.load(&both), UNREADABLE);
+    }
+}

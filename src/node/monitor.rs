@@ -1,0 +1,777 @@
+//! One service monitor: a group on this host. The only file that knows the order of the parts.
+//!
+//! ```text
+//!   heard ─> hosts, items, published ─┐
+//!   tests, loads, link, operator ─────┼─> leadership ─> control ─> commands ─> obey ─> holding ─> announcements
+//!   finished ─> holding ──────────────┘                 zone ─> published                  └─> own entry ─> transmit
+//! ```
+//!
+//! The parts never call each other: each is called here, downwards, with plain values. After whatever happened,
+//! [`Monitor::settle_turn`] brings everything to where it belongs, once.
+
+pub(crate) mod announcements;
+pub(crate) mod back_off;
+pub(crate) mod commands;
+pub(crate) mod control;
+pub(crate) mod entry;
+mod episodes;
+pub(crate) mod extent;
+pub(crate) mod hearing;
+pub(crate) mod holding;
+pub(crate) mod hosts;
+pub(crate) mod items;
+pub(crate) mod leadership;
+pub(crate) mod meters;
+mod obey;
+pub(crate) mod published;
+mod status;
+mod tables;
+pub(crate) mod transmit;
+pub(crate) mod zone;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use self::commands::Commands;
+use self::entry::OwnEntry;
+use self::episodes::Episodes;
+use self::holding::{Holdings, Manner};
+use self::hosts::{Changes, Hosts, Notice};
+use self::items::Items;
+use self::meters::Meters;
+use self::published::Published;
+use self::transmit::{Parts, Transmit};
+use super::action::{Action, Report, StoredGroup};
+use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
+use super::requests::Known;
+use super::turn::{Turn, Waiter};
+use crate::types::host::{BootId, Duty, Extent, FailedAcquire, HostDetail, HostHead, HostId, HostItem, Incarnation, Role, Sequence};
+use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
+use crate::types::message::{Message, MessageKind, Record};
+use crate::types::policy::{AllFailed, GroupPolicy};
+use crate::types::time::Time;
+
+/// The state on disk is written at least so often: ages run on.
+const STORE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A change waits so long for more of its kind before it is written.
+const STORE_DELAY: Duration = Duration::from_millis(500);
+
+/// Who this host is, at this start.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: HostId,
+    pub(crate) boot: BootId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) started: Time,
+    pub(crate) name: String,
+    pub(crate) software: String,
+    pub(crate) control: Vec<IpAddr>,
+    pub(crate) location: String,
+    pub(crate) capabilities: Vec<String>,
+}
+
+/// Why this host cannot serve, if it cannot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Health {
+    Passing,
+    /// No result yet: at start a host is not ok until its tests have passed.
+    Unknown {
+        test: String,
+    },
+    Failing {
+        test: String,
+        why: String,
+    },
+}
+
+/// Where a stop stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    Running,
+    /// Everything is being given up.
+    Stopping {
+        farewell: Farewell,
+    },
+    /// Given up and said.
+    Stopped,
+}
+
+/// Whether a stop ends with a goodbye.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Farewell {
+    Said,
+    /// Another daemon with our id goes on: a goodbye would be taken for its own.
+    Unsaid,
+}
+
+/// A group on this host.
+#[derive(Clone, Debug)]
+pub(crate) struct Monitor {
+    index: GroupIndex,
+    policy: GroupPolicy,
+    identity: Identity,
+    hosts: Hosts,
+    items: Items,
+    holdings: Holdings,
+    commands: Commands,
+    published: Published,
+    meters: Meters,
+    own: OwnEntry,
+    transmit: Transmit,
+    episodes: Episodes,
+    health: Health,
+    link: Link,
+    load: LoadSample,
+    duty: Duty,
+    duty_reason: String,
+    stop: Stop,
+    /// Since when it has listened without a break.
+    listening_since: Time,
+    settled: bool,
+    leader: Option<HostId>,
+    /// Since when this host has been fit to serve without a break.
+    well_since: Option<Time>,
+    /// Items that this host and another hold at the same time.
+    rivals: BTreeSet<Item>,
+    /// Addresses of the group's interface that carry no mark of ours.
+    foreign: BTreeSet<ServiceAddress>,
+    stored: (Extent, u32),
+    store_at: Time,
+    /// The last time that everything due was done.
+    ticked_at: Time,
+}
+
+impl Monitor {
+    pub(crate) fn new(now: Time, index: GroupIndex, policy: GroupPolicy, identity: Identity, stored: StoredGroup) -> Self {
+        let items = Items::restored(now, stored.addresses);
+        let published = Published::restored(stored.zone_serial, stored.zone);
+        let detail = detail(&policy, &identity, Link::Absent);
+        Self {
+            hosts: Hosts::new(identity.id, identity.boot),
+            stored: (items.extent(), published.serial),
+            items,
+            published,
+            holdings: Holdings::default(),
+            commands: Commands::default(),
+            meters: Meters::default(),
+            own: OwnEntry::new(detail),
+            transmit: Transmit::new(now),
+            episodes: Episodes::default(),
+            health: if policy.tests.is_empty() {
+                Health::Passing
+            } else {
+                Health::Unknown { test: policy.tests.first().cloned().unwrap_or_default() }
+            },
+            link: Link::Absent,
+            load: LoadSample { load: 0, capacity: 1 },
+            // A drain that a stop has cut short goes on as quiesced.
+            duty: if stored.duty == Duty::Draining { Duty::Quiesced } else { stored.duty },
+            duty_reason: stored.duty_reason,
+            stop: Stop::Running,
+            listening_since: now,
+            settled: false,
+            leader: None,
+            well_since: None,
+            rivals: BTreeSet::new(),
+            foreign: BTreeSet::new(),
+            store_at: now.plus(STORE_INTERVAL),
+            ticked_at: now,
+            index,
+            policy,
+            identity,
+        }
+    }
+
+    // ---- what happens ----
+
+    /// The deadline has come.
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        self.ticked_at = turn.now;
+        let shared = &self.policy.shared;
+        self.hosts.tick(turn.now, shared.timeout, shared.heartbeat);
+        if self.transmit.is_beat_due(turn.now) {
+            self.holdings.beat(turn, &self.policy);
+            self.items.drop_tombstones(turn.now);
+            self.transmit.hasten();
+            self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
+        }
+        self.settle_turn(turn);
+    }
+
+    /// A datagram of the group.
+    pub(crate) fn hear(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+        let Heard { network, sender, number, arrival, records, .. } = heard;
+        let (about_group, about_hosts): (Vec<Record>, Vec<Record>) =
+            records.into_iter().partition(|record| matches!(record, Record::Addresses(_) | Record::Zone(_) | Record::Command(_)));
+        let mut changes = self.hosts.hear(turn.now, network, sender, number, arrival, about_hosts);
+        // What somebody says who has not proved that he lives has no effect.
+        let is_proved = self.hosts.get(sender.host).is_some_and(|host| host.is_live() && host.head.boot == sender.boot);
+        if is_proved {
+            for record in about_group {
+                self.take_group_record(turn, record, &mut changes);
+            }
+        }
+        if changes.limit_reached {
+            self.episodes.limit_reached(turn);
+        }
+        if changes.answer_at_once {
+            self.transmit.hasten();
+        }
+        if changes.matters || self.transmit.is_due(turn.now, self.policy.shared.heartbeat) {
+            self.settle_turn(turn);
+        }
+    }
+
+    fn take_group_record(&mut self, turn: &mut Turn<'_>, record: Record, changes: &mut Changes) {
+        match record {
+            Record::Addresses(addresses) => {
+                for address in addresses {
+                    changes.matters |= self.items.merge(turn.now, address);
+                }
+            }
+            Record::Zone(zone) => {
+                let from_leader = self.leader == Some(zone.leader) && zone.leader != self.identity.id;
+                let changed = self.published.take(zone, from_leader);
+                changes.matters |= changed;
+                if changed {
+                    self.publish(turn);
+                }
+            }
+            Record::Command(command) => changes.matters |= self.take_command(turn, command),
+            Record::Head(_) | Record::Hearing(_) | Record::Detail(_) | Record::Items(_) => {}
+        }
+    }
+
+    /// An operation of an item has ended.
+    pub(crate) fn finish(&mut self, turn: &mut Turn<'_>, item: &Item, op: OpId, outcome: Outcome) {
+        self.holdings.finish(turn, &self.policy, item, op, outcome);
+        self.settle_turn(turn);
+    }
+
+    /// The tests of the group say something else.
+    pub(crate) fn set_health(&mut self, turn: &mut Turn<'_>, health: Health) {
+        if self.health != health {
+            self.health = health;
+            self.settle_turn(turn);
+        }
+    }
+
+    /// The load with the greatest utilization.
+    pub(crate) fn set_load(&mut self, turn: &mut Turn<'_>, load: LoadSample) {
+        if self.load != load {
+            self.load = load;
+            self.settle_turn(turn);
+        }
+    }
+
+    /// The service interface has changed.
+    pub(crate) fn set_link(&mut self, turn: &mut Turn<'_>, link: Link) {
+        let was_up = matches!(self.link, Link::Up { .. });
+        self.link = link;
+        self.own.set_detail(detail(&self.policy, &self.identity, link));
+        if !was_up && matches!(link, Link::Up { .. }) {
+            // Switches and neighbours may have learnt something else meanwhile.
+            self.holdings.announce_all(turn.now, &self.policy);
+        }
+        self.settle_turn(turn);
+    }
+
+    /// An address with our mark that an earlier run has left.
+    pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
+        self.holdings.take_off_leftover(turn, &self.policy, address);
+    }
+
+    /// An address without our mark is on the service interface.
+    pub(crate) fn find_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
+        self.foreign.insert(address);
+        self.settle_turn(turn);
+    }
+
+    /// An address is on the service interface no longer.
+    pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
+        self.foreign.remove(&address);
+        self.holdings.lose_address(turn, &self.policy, &Item::Address(address.address));
+        self.settle_turn(turn);
+    }
+
+    /// The operator's wish. What is on disk is said by `StoreGroup`, which the caller emits.
+    pub(crate) fn set_duty(&mut self, turn: &mut Turn<'_>, duty: Duty, why: String) {
+        if self.duty == duty && self.duty_reason == why {
+            return;
+        }
+        self.duty = duty;
+        self.duty_reason = why.clone();
+        if duty == Duty::Active {
+            self.holdings.forget_failures();
+        }
+        turn.report(Report::DutyChanged { duty, why });
+        self.transmit.hasten();
+        self.settle_turn(turn);
+    }
+
+    /// Gives everything up and says goodbye.
+    pub(crate) fn stop(&mut self, turn: &mut Turn<'_>, reason: Reason, manner: Manner, farewell: Farewell) {
+        if self.stop != Stop::Running {
+            return;
+        }
+        self.stop = Stop::Stopping { farewell };
+        self.settled = false;
+        self.holdings.release_all(turn, &self.policy, reason, manner);
+        self.transmit.hasten();
+        self.settle_turn(turn);
+    }
+
+    /// The loop did not run for `late`: what was missed must not count as silence, and nothing is decided on what is old.
+    pub(crate) fn stall(&mut self, turn: &mut Turn<'_>, late: Duration) {
+        self.hosts.excuse(late);
+        if late >= self.policy.shared.timeout {
+            self.listening_since = turn.now;
+            if self.settled {
+                self.settled = false;
+                turn.report(Report::Stalled { late });
+            }
+        }
+    }
+
+    /// Another daemon continues this host's row of incarnations.
+    pub(crate) fn set_incarnation(&mut self, incarnation: Incarnation) {
+        self.identity.incarnation = incarnation;
+        self.transmit.hasten();
+    }
+
+    /// The operator has an orphaned address forgotten.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>, item: &Item) -> Known {
+        if !self.knows(item) {
+            return Known::No;
+        }
+        if self.claimed(item) {
+            let group = &self.policy.name;
+            return Known::Refused(format!(
+                "a live host of group {group} prefers or floats {item}; take it out of that host's configuration instead"
+            ));
+        }
+        self.items.expire(item);
+        turn.report(Report::Expired { item: item.clone(), why: "the operator asked for it".to_owned() });
+        self.transmit.hasten();
+        self.settle_turn(turn);
+        Known::Done(format!("{item} is forgotten; whoever holds it gives it up"))
+    }
+
+    /// The operator has a host forgotten that will not come back.
+    pub(super) fn forget(&mut self, host: &str) -> Known {
+        let named = |(id, known): &(HostId, &hosts::Host)| id.to_string() == host || known.name() == host;
+        let Some((id, known)) = self.hosts.all().find(named) else { return Known::No };
+        if known.is_live() {
+            return Known::Refused(format!("host {id} is live; stop its daemon first"));
+        }
+        self.hosts.forget(id);
+        Known::Done(format!("host {id} is forgotten here"))
+    }
+
+    // ---- the order of a turn ----
+
+    /// Brings everything to where it belongs after whatever happened: once per event.
+    fn settle_turn(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        self.report_notices(turn);
+        self.heed_health(turn);
+        self.take_claims(now);
+        self.note_settled(turn);
+        self.follow_leader(turn);
+        if self.leader == Some(self.identity.id) {
+            self.lead(turn);
+        } else {
+            self.commands.drop_pending();
+        }
+        self.take_over_found(turn);
+        self.note_rivals(now);
+        self.measure(now);
+        self.holdings.announce_due(turn, &self.policy);
+        if self.own.set_items(self.own_items(now)) {
+            self.transmit.hasten();
+        }
+        self.own.drop_gone(self.hosts.covered());
+        self.store_if_due(turn);
+        if self.transmit.is_due(now, self.policy.shared.heartbeat) && self.stop != Stop::Stopped {
+            self.send_info(turn);
+        }
+        self.end_stop(turn);
+    }
+
+    /// A failed test schedules the orderly release of all that is held; said once per episode.
+    fn heed_health(&mut self, turn: &mut Turn<'_>) {
+        let problem = self.problem();
+        if self.episodes.health(turn, &self.health, problem.as_deref()) {
+            self.transmit.hasten();
+        }
+        let is_well = self.is_ok();
+        self.well_since = if is_well { self.well_since.or(Some(turn.now)) } else { None };
+        let gives_up = match self.policy.shared.all_failed {
+            AllFailed::Release => true,
+            AllFailed::Keep => false,
+        };
+        if !is_well && gives_up && self.stop == Stop::Running {
+            self.holdings.release_all(turn, &self.policy, Reason::TestFailed, Manner::Orderly);
+        }
+    }
+
+    /// What stands in the way of serving, in words.
+    fn problem(&self) -> Option<String> {
+        match (&self.health, self.link) {
+            (_, Link::Absent) => {
+                Some(format!("service interface {} does not exist; serving starts when it appears", self.policy.interface))
+            }
+            (_, Link::Down) => Some(format!("service interface {} is down or has no carrier", self.policy.interface)),
+            (Health::Passing, Link::Up { .. }) => None,
+            (Health::Unknown { test }, Link::Up { .. }) => Some(format!("test {test} has not passed yet")),
+            (Health::Failing { test, why }, Link::Up { .. }) => Some(format!("test {test} fails: {why}")),
+        }
+    }
+
+    fn is_ok(&self) -> bool {
+        self.policy.role == Role::Server && self.problem().is_none() && self.stop == Stop::Running
+    }
+
+    fn take_claims(&mut self, now: Time) {
+        let claims = self.claims();
+        self.items.take_claims(now, &claims, self.policy.shared.orphan_lifetime);
+        for (_, host) in self.hosts.live() {
+            self.published.hear_serial(host.head.zone_serial);
+        }
+    }
+
+    fn note_settled(&mut self, turn: &mut Turn<'_>) {
+        if self.settled || self.stop != Stop::Running {
+            return;
+        }
+        if turn.now >= self.settles_at() || self.hosts.company_is_complete() {
+            self.settled = true;
+            self.transmit.hasten();
+            turn.report(Report::Settled);
+        }
+    }
+
+    fn settles_at(&self) -> Time {
+        self.listening_since.plus(self.policy.shared.timeout).plus(self.policy.shared.heartbeat)
+    }
+
+    fn follow_leader(&mut self, turn: &mut Turn<'_>) {
+        let fresh = self.transmit.oldest_within(turn.now, self.policy.shared.timeout);
+        let leader = leadership::leader(self.identity.id, self.settled, &self.hosts, fresh);
+        if leader != self.leader {
+            turn.report(Report::LeaderChanged { leader, was: self.leader });
+            self.leader = leader;
+            self.transmit.hasten();
+        }
+    }
+
+    /// The control step.
+    fn lead(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        self.commands.settle(now, &self.hosts);
+        for (item, why) in self.expired_items(now) {
+            self.items.expire(&item);
+            turn.report(Report::Expired { item, why });
+        }
+        let outcome = control::control(&self.tables(now));
+        self.episodes.control(turn, &outcome);
+        for decision in &outcome.decisions {
+            turn.report(Report::Decided {
+                kind: decision.kind,
+                to: decision.to,
+                item: decision.item.clone(),
+                epoch: decision.epoch,
+                reason: decision.reason,
+            });
+            if decision.to == self.identity.id {
+                self.commands.note_given(&decision.item, decision.epoch);
+                self.obey_own(turn, decision);
+            } else if let Some(host) = self.hosts.get(decision.to) {
+                self.commands.issue(now, self.policy.shared.heartbeat, decision, host);
+            }
+        }
+        if outcome.decisions.iter().any(|decision| decision.to != self.identity.id) {
+            self.send_commands(turn);
+        }
+        self.decide_zone(turn);
+        self.episodes.configurations(turn, self.policy.shared.config_hash(), &self.hosts);
+    }
+
+    fn decide_zone(&mut self, turn: &mut Turn<'_>) {
+        let Some(policy) = &self.policy.shared.zone else { return };
+        let list = zone::list(policy, &self.candidates(), &self.published.addresses);
+        if self.published.decide(list.advertised, list.withheld) {
+            let advertised = self.published.addresses.iter().copied().collect();
+            turn.report(Report::ZoneChanged { serial: self.published.serial, advertised });
+            self.transmit.hasten();
+            self.publish(turn);
+        }
+    }
+
+    fn publish(&self, turn: &mut Turn<'_>) {
+        if let Some(zone) = self.zone_view() {
+            turn.act(Action::PublishZone { group: self.index, zone });
+        }
+    }
+
+    /// An address of the group that something else has put on the interface obeys from now on.
+    fn take_over_found(&mut self, turn: &mut Turn<'_>) {
+        let known = |address: &&ServiceAddress| {
+            let item = Item::Address(address.address);
+            self.items.get(&item).is_some_and(|known| !known.tombstone) && self.holdings.get(&item).is_none()
+        };
+        let found: Vec<ServiceAddress> = self.foreign.iter().filter(known).copied().collect();
+        for address in found {
+            self.foreign.remove(&address);
+            let item = Item::Address(address.address);
+            let epoch = self.items.get(&item).map_or(Epoch(0), |known| known.epoch).next();
+            turn.report(Report::AddressFound { item: item.clone(), interface: self.policy.interface.clone() });
+            self.holdings.acquire(turn, &self.policy, &item, address.prefix, epoch, Reason::Found);
+        }
+    }
+
+    /// Routers must not keep the loser: whoever stays announces himself when a rival is seen, and when it has gone.
+    fn note_rivals(&mut self, now: Time) {
+        let mine = self.holdings.all().filter(|(_, held)| held.state == ItemState::Online).map(|(item, _)| item.clone());
+        let held_elsewhere = |item: &Item| self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|item| item.kernel));
+        let rivals: BTreeSet<Item> = mine.filter(held_elsewhere).collect();
+        let changed: Vec<Item> = rivals.symmetric_difference(&self.rivals).cloned().collect();
+        for item in changed {
+            self.holdings.announce_again(now, &self.policy, &item);
+        }
+        self.rivals = rivals;
+    }
+
+    fn measure(&mut self, now: Time) {
+        if !self.settled {
+            return;
+        }
+        let holders: BTreeMap<&Item, Vec<HostId>> = self.items.living().map(|(item, _)| (item, self.kernel_holders(item))).collect();
+        self.meters.measure(now, holders);
+    }
+
+    /// Hosts whose kernel has the item.
+    fn kernel_holders(&self, item: &Item) -> Vec<HostId> {
+        let others = self.hosts.live().filter(|(_, host)| host.entry.item(item).is_some_and(|item| item.kernel)).map(|(id, _)| id);
+        let mine = self.holdings.get(item).filter(|held| held.kernel).map(|_| self.identity.id);
+        let mut holders: Vec<HostId> = others.chain(mine).collect();
+        holders.sort_unstable();
+        holders
+    }
+
+    fn report_notices(&mut self, turn: &mut Turn<'_>) {
+        for notice in self.hosts.take_notices() {
+            let name = |id: &HostId| self.hosts.get(*id).map_or_else(|| id.to_string(), hosts::Host::name);
+            match notice {
+                Notice::Heard(host) => turn.report(Report::HostHeard { host, name: name(&host) }),
+                Notice::Left(host) => turn.report(Report::HostLeft { host, name: name(&host) }),
+                Notice::Silent(host, silent_for) => turn.report(Report::HostSilent { host, name: name(&host), silent_for }),
+                // The node settles these for all groups at once.
+                Notice::Duplicate { .. } | Notice::Outdated(_) => self.episodes.keep_for_node(notice),
+            }
+            self.transmit.hasten();
+        }
+    }
+
+    /// What the node has to settle for all groups at once.
+    pub(crate) fn take_node_notices(&mut self) -> Vec<Notice> {
+        self.episodes.take_for_node()
+    }
+
+    // ---- what goes out ----
+
+    fn own_items(&self, now: Time) -> BTreeMap<Item, HostItem> {
+        let mut items: BTreeMap<Item, HostItem> = BTreeMap::new();
+        let blank = |item: &Item, prefix| HostItem {
+            item: item.clone(),
+            prefix,
+            preferred: false,
+            floating: false,
+            state: ItemState::NotServing,
+            epoch: Epoch(0),
+            kernel: false,
+            failed: None,
+        };
+        for address in &self.policy.preferred {
+            let item = Item::Address(address.address);
+            items.entry(item.clone()).or_insert_with(|| blank(&item, address.prefix)).preferred = true;
+        }
+        for address in &self.policy.floating {
+            let item = Item::Address(address.address);
+            items.entry(item.clone()).or_insert_with(|| blank(&item, address.prefix)).floating = true;
+        }
+        for (item, held) in self.holdings.all() {
+            let own = items.entry(item.clone()).or_insert_with(|| blank(item, held.prefix));
+            (own.state, own.epoch, own.kernel) = (held.state, held.epoch, held.kernel);
+        }
+        for (item, failures) in self.holdings.failures().all() {
+            let prefix = self.items.get(item).map_or(0, |known| known.prefix);
+            let own = items.entry(item.clone()).or_insert_with(|| blank(item, prefix));
+            own.failed = Some(FailedAcquire { count: failures.count, back_off: failures.until.since(now) });
+            // Also what was not obeyed to the end is above what was known before.
+            own.epoch = own.epoch.max(self.items.get(item).map_or(Epoch(0), |known| known.epoch));
+        }
+        items
+    }
+
+    fn head(&self, now: Time, sequence: Sequence) -> HostHead {
+        HostHead {
+            id: self.identity.id,
+            incarnation: self.identity.incarnation,
+            boot: self.identity.boot,
+            sequence,
+            age: Duration::ZERO,
+            uptime: now.since(self.identity.started),
+            version: self.own.version(),
+            items: self.own.extent(),
+            ok: self.is_ok(),
+            duty: self.duty,
+            settled: self.settled,
+            role: self.policy.role,
+            spare: self.policy.preferred.is_empty(),
+            frozen: None,
+            restarting: false,
+            config_hash: self.policy.shared.config_hash(),
+            load: self.load.load,
+            capacity: self.load.capacity,
+            promise: None,
+            database: self.items.extent(),
+            zone_serial: self.published.serial,
+        }
+    }
+
+    fn send_info(&mut self, turn: &mut Turn<'_>) {
+        let head = self.head(turn.now, self.transmit.next_sequence());
+        let parts = Parts {
+            me: self.identity.id,
+            boot: self.identity.boot,
+            timeout: self.policy.shared.timeout,
+            hosts: &self.hosts,
+            own: &self.own,
+            items: &mut self.items,
+            published: &self.published,
+            commands: &self.commands,
+            leader: self.leader,
+        };
+        let message = self.transmit.info(turn.now, head, parts);
+        turn.act(Action::Send { group: self.index, message });
+    }
+
+    /// Commands leave at once, beside their place in every `info`.
+    fn send_commands(&self, turn: &mut Turn<'_>) {
+        use crate::types::message::CommandKind;
+        let own = self.commands.own(self.identity.id, self.identity.boot);
+        for (kind, wanted) in [(MessageKind::Release, CommandKind::Release), (MessageKind::Acquire, CommandKind::Acquire)] {
+            let records: Vec<Record> = own.iter().filter(|command| command.kind == wanted).cloned().map(Record::Command).collect();
+            if !records.is_empty() {
+                let message = Message { kind, incarnation: self.identity.incarnation, records };
+                turn.act(Action::Send { group: self.index, message });
+            }
+        }
+    }
+
+    /// Nothing is held any more: says goodbye, three times for those who miss one.
+    fn end_stop(&mut self, turn: &mut Turn<'_>) {
+        let Stop::Stopping { farewell } = self.stop else { return };
+        if !self.holdings.is_empty() {
+            return;
+        }
+        self.stop = Stop::Stopped;
+        self.store(turn, Waiter::Nobody);
+        if farewell == Farewell::Said {
+            let head = self.head(turn.now, Sequence::FAREWELL);
+            let message = Message { kind: MessageKind::Info, incarnation: head.incarnation, records: vec![Record::Head(Box::new(head))] };
+            for _ in 0..3 {
+                turn.act(Action::Send { group: self.index, message: message.clone() });
+            }
+        }
+    }
+
+    /// Whether a stop has come to its end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop == Stop::Stopped
+    }
+
+    // ---- disk ----
+
+    fn store_if_due(&mut self, turn: &mut Turn<'_>) {
+        let current = (self.items.extent(), self.published.serial);
+        if self.stored != current {
+            self.stored = current;
+            self.store_at = self.store_at.min(turn.now.plus(STORE_DELAY));
+        }
+        if turn.now >= self.store_at && self.stop == Stop::Running {
+            self.store(turn, Waiter::Nobody);
+        }
+    }
+
+    /// Writes the group's state.
+    pub(crate) fn store(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
+        self.store_at = turn.now.plus(STORE_INTERVAL);
+        let op = turn.operations.begin(waiter);
+        let state = StoredGroup {
+            duty: self.duty,
+            duty_reason: self.duty_reason.clone(),
+            zone_serial: self.published.serial,
+            zone: self.published.addresses.iter().copied().collect(),
+            addresses: self.items.records(turn.now),
+        };
+        turn.act(Action::StoreGroup { op, group: self.index, state });
+    }
+
+    // ---- for the node ----
+
+    /// When to tick if nothing else happens first; `None` after a stop.
+    pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
+        if self.stop == Stop::Stopped {
+            return None;
+        }
+        let shared = &self.policy.shared;
+        let running = self.stop == Stop::Running;
+        let settles = (!self.settled && running).then(|| self.settles_at());
+        let stores = running.then_some(self.store_at);
+        let commands = self.commands.deadline(now);
+        let all = [self.hosts.deadline(shared.timeout), commands, self.holdings.deadline(now), settles, stores];
+        // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
+        let soonest = all.into_iter().flatten().filter(|time| *time > self.ticked_at).min();
+        let sends = self.transmit.deadline(shared.heartbeat);
+        Some(soonest.map_or(sends, |soonest| soonest.min(sends)))
+    }
+
+    pub(crate) fn policy(&self) -> &GroupPolicy {
+        &self.policy
+    }
+
+    pub(crate) fn duty(&self) -> Duty {
+        self.duty
+    }
+
+    pub(crate) fn held_count(&self) -> usize {
+        self.holdings.all().count()
+    }
+
+    /// Whether the group has ever heard of an item that has not expired.
+    pub(crate) fn knows(&self, item: &Item) -> bool {
+        let configured = self.policy.preferred.iter().chain(&self.policy.floating).any(|address| Item::Address(address.address) == *item);
+        configured || self.items.get(item).is_some_and(|known| !known.tombstone)
+    }
+}
+
+/// What hardly ever changes of what this host says of itself.
+fn detail(policy: &GroupPolicy, identity: &Identity, link: Link) -> HostDetail {
+    let mac = match link {
+        Link::Up { mac } => mac,
+        Link::Absent | Link::Down => None,
+    };
+    HostDetail {
+        name: identity.name.clone(),
+        software: identity.software.clone(),
+        control: identity.control.clone(),
+        mac,
+        accept: policy.accept.clone(),
+        location: identity.location.clone(),
+        capabilities: identity.capabilities.clone(),
+    }
+}

@@ -1,0 +1,105 @@
+//! What has been said already: a fault is told when it begins and when it ends, not at every heartbeat.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Health;
+use super::control::Outcome;
+use super::hosts::{HOSTS_MAX, Hosts, Notice};
+use crate::node::action::Report;
+use crate::node::turn::Turn;
+use crate::types::host::HostId;
+use crate::types::item::Item;
+
+/// The episodes of one group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Episodes {
+    cannot_assign: BTreeMap<Item, &'static str>,
+    conflicts: BTreeMap<Item, HostId>,
+    duplicates: BTreeSet<Item>,
+    differing: BTreeSet<HostId>,
+    problem: Option<String>,
+    /// A test has failed and the failure has been told.
+    failing: bool,
+    limit_told: bool,
+    for_node: Vec<Notice>,
+}
+
+impl Episodes {
+    /// Tells what the control step found, once per episode.
+    pub(crate) fn control(&mut self, turn: &mut Turn<'_>, outcome: &Outcome) {
+        for (item, why) in &outcome.cannot_assign {
+            if self.cannot_assign.get(item) != Some(why) {
+                turn.report(Report::CannotAssign { item: item.clone(), why: (*why).to_owned() });
+            }
+        }
+        self.cannot_assign.clone_from(&outcome.cannot_assign);
+        for (item, kept) in &outcome.conflicts {
+            if !self.conflicts.contains_key(item) {
+                turn.report(Report::Conflict { item: item.clone(), kept: *kept });
+            }
+        }
+        self.conflicts.clone_from(&outcome.conflicts);
+        for (item, kept) in &outcome.duplicates {
+            if !self.duplicates.contains(item) {
+                let released = outcome.decisions.iter().filter(|decision| decision.item == *item).map(|decision| decision.to).collect();
+                turn.report(Report::DuplicateSettled { item: item.clone(), kept: *kept, released });
+            }
+        }
+        self.duplicates = outcome.duplicates.keys().cloned().collect();
+    }
+
+    /// Why nobody can take an item, if so.
+    pub(crate) fn why_unassigned(&self, item: &Item) -> Option<&'static str> {
+        self.cannot_assign.get(item).copied()
+    }
+
+    /// Tells which hosts have other group-wide keys than the leader.
+    pub(crate) fn configurations(&mut self, turn: &mut Turn<'_>, leader: u64, hosts: &Hosts) {
+        let differing: BTreeSet<HostId> = hosts.live().filter(|(_, host)| host.head.config_hash != leader).map(|(id, _)| id).collect();
+        for host in differing.difference(&self.differing) {
+            turn.report(Report::ConfigurationDiffers { host: *host });
+        }
+        self.differing = differing;
+    }
+
+    /// Tells that this host cannot serve, or can again. Says whether that has changed.
+    pub(crate) fn health(&mut self, turn: &mut Turn<'_>, health: &Health, problem: Option<&str>) -> bool {
+        let changed = self.problem.is_some() != problem.is_some();
+        if self.problem.as_deref() != problem {
+            match (health, problem) {
+                (Health::Failing { test, why }, Some(_)) if !self.failing => {
+                    turn.report(Report::TestFailed { test: test.clone(), why: why.clone() });
+                    self.failing = true;
+                }
+                (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, Some(problem)) if changed => {
+                    turn.report(Report::CannotServe { why: problem.to_owned() });
+                }
+                (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, Some(_)) => {}
+                (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, None) => {
+                    self.failing = false;
+                    turn.report(Report::CanServe);
+                }
+            }
+            self.problem = problem.map(ToOwned::to_owned);
+        }
+        changed
+    }
+
+    /// Tells, once, that more hosts or items were heard of than are remembered.
+    pub(crate) fn limit_reached(&mut self, turn: &mut Turn<'_>) {
+        if !self.limit_told {
+            self.limit_told = true;
+            turn.report(Report::LimitReached { what: "hosts of the group, or items of a host".to_owned(), limit: HOSTS_MAX });
+        }
+    }
+
+    pub(crate) fn keep_for_node(&mut self, notice: Notice) {
+        if !self.for_node.contains(&notice) {
+            self.for_node.push(notice);
+        }
+    }
+
+    pub(crate) fn take_for_node(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.for_node)
+    }
+}

@@ -1,0 +1,590 @@
+//! The host information database: who else is in the group, how long ago each was heard, and what it said.
+//!
+//! Decides which messages count (liveness by echo, ages, incarnations), which host is silent, whom each host hears, and
+//! when this host has listened long enough. Never decides who serves what. Called by `monitor.rs` only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::entry::HeardEntry;
+use super::hearing::{Links, Reported};
+use crate::node::event::Arrival;
+use crate::types::host::{BootId, EntryVersion, Hearing, HostHead, HostId, Incarnation, Sequence};
+use crate::types::item::Item;
+use crate::types::message::{HearingRecord, Record, Sender};
+use crate::types::time::Time;
+
+/// The most hosts of a group that are remembered, silent ones included. Ten times the largest pool that was tried.
+pub(crate) const HOSTS_MAX: usize = 1024;
+
+/// The most items in one host's entry that are remembered.
+pub(crate) const ENTRY_ITEMS_MAX: usize = 16_384;
+
+/// The most boots that have not proved that they live now. Whoever replays old captures fills this list and nothing else.
+const STRANGERS_MAX: usize = 64;
+
+/// An entry that stays incomplete for so many heartbeats although its host is heard is collected from the start.
+const INCOMPLETE_HEARTBEATS: u32 = 8;
+
+/// Another host of the group.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Host {
+    /// The newest head, as it came; its age is in `heard_at`.
+    pub(crate) head: HostHead,
+    /// When the newest head left its owner, as far as is known here.
+    pub(crate) heard_at: Time,
+    /// Its detail and items, as far as collected.
+    pub(crate) entry: HeardEntry,
+    /// Whether the entry is whole at the version of the head.
+    pub(crate) whole: bool,
+    /// When the entry ceased to be whole.
+    incomplete_since: Time,
+    /// Where it is heard directly.
+    pub(crate) links: Links,
+    /// What it reports of hearing others.
+    pub(crate) reported: Reported,
+    /// Whether it counts as live.
+    pub(crate) standing: Standing,
+    /// Since when it has been fit to serve without a break.
+    pub(crate) well_since: Option<Time>,
+    /// When the back-off ends that it reported, by item.
+    back_off_until: BTreeMap<Item, Time>,
+    /// When it asked for no moves, until when.
+    frozen_until: Option<Time>,
+}
+
+/// Whether a host counts as live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// Heard within the timeout.
+    Live,
+    /// Not heard for the timeout.
+    Silent,
+    /// It said goodbye.
+    Left,
+}
+
+impl Host {
+    fn new(now: Time, head: HostHead) -> Self {
+        Self {
+            heard_at: now.minus(head.age),
+            entry: HeardEntry::default(),
+            whole: false,
+            incomplete_since: now,
+            links: Links::default(),
+            reported: Reported::default(),
+            standing: Standing::Live,
+            well_since: None,
+            back_off_until: BTreeMap::new(),
+            frozen_until: None,
+            head,
+        }
+    }
+
+    /// Whether it counts as live.
+    pub(crate) fn is_live(&self) -> bool {
+        match self.standing {
+            Standing::Live => true,
+            Standing::Silent | Standing::Left => false,
+        }
+    }
+
+    /// Its name, or its id while the name is not known.
+    pub(crate) fn name(&self) -> String {
+        self.entry.detail().map_or_else(|| self.head.id.to_string(), |detail| detail.name.clone())
+    }
+
+    /// How much longer it is not to be given `item`.
+    pub(crate) fn back_off(&self, now: Time, item: &Item) -> Duration {
+        self.back_off_until.get(item).map_or(Duration::ZERO, |until| until.since(now))
+    }
+
+    /// How much longer it asks for no moves.
+    pub(crate) fn frozen(&self, now: Time) -> Option<Duration> {
+        self.frozen_until.map(|until| until.since(now)).filter(|left| !left.is_zero())
+    }
+
+    /// Takes a head of the same boot that is not older than the known one.
+    fn take_head(&mut self, now: Time, head: HostHead) {
+        let left_owner = now.minus(head.age);
+        // Only a greater sequence makes an entry younger; at equal sequence the older age wins.
+        self.heard_at = if head.sequence == self.head.sequence { self.heard_at.min(left_owner) } else { self.heard_at.max(left_owner) };
+        if head.sequence == Sequence::FAREWELL {
+            self.standing = Standing::Left;
+        }
+        self.frozen_until = head.frozen.map(|left| left_owner.plus(left));
+        self.head = head;
+        self.compare(now);
+    }
+
+    fn compare(&mut self, now: Time) {
+        let was_whole = self.whole;
+        self.whole = self.entry.compare(self.head.version, self.head.items);
+        if was_whole && !self.whole {
+            self.incomplete_since = now;
+        }
+    }
+}
+
+/// Somebody that has not proved that it lives now.
+#[derive(Clone, PartialEq, Debug)]
+struct Stranger {
+    sender: Sender,
+    sequence: Sequence,
+    heard_at: Time,
+    links: Links,
+}
+
+/// What a datagram has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Changes {
+    /// Something that placement reads.
+    pub(crate) matters: bool,
+    /// Somebody was heard who should learn at once that he is.
+    pub(crate) answer_at_once: bool,
+    /// A limit was reached.
+    pub(crate) limit_reached: bool,
+}
+
+/// What is noticed about a host and worth a word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Notice {
+    /// Live, for the first time or again.
+    Heard(HostId),
+    /// It said goodbye.
+    Left(HostId),
+    /// Not heard for the timeout.
+    Silent(HostId, Duration),
+    /// Another daemon uses our id.
+    Duplicate {
+        /// The other's start.
+        boot: BootId,
+        /// How long the other has run.
+        uptime: Duration,
+    },
+    /// Others know a higher incarnation of ours.
+    Outdated(Incarnation),
+}
+
+/// The host information database of one group.
+#[derive(Clone, Debug)]
+pub(crate) struct Hosts {
+    me: HostId,
+    boot: BootId,
+    hosts: BTreeMap<HostId, Host>,
+    strangers: BTreeMap<(HostId, BootId), Stranger>,
+    /// Hosts that came with an incarnation not above the known one, and are told so.
+    outdated: BTreeMap<HostId, Time>,
+    /// The head of an earlier run of this host, told by others.
+    earlier_self: Option<(Incarnation, Time)>,
+    notices: Vec<Notice>,
+}
+
+impl Hosts {
+    pub(crate) fn new(me: HostId, boot: BootId) -> Self {
+        Self {
+            me,
+            boot,
+            hosts: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            outdated: BTreeMap::new(),
+            earlier_self: None,
+            notices: Vec::new(),
+        }
+    }
+
+    /// Takes one datagram.
+    pub(crate) fn hear(&mut self, now: Time, network: u8, sender: Sender, number: u64, arrival: Arrival, records: Vec<Record>) -> Changes {
+        let mut changes = Changes::default();
+        if sender.boot == self.boot {
+            return changes;
+        }
+        if sender.host == self.me {
+            self.hear_own_id(now, network, sender, number, &records);
+            return changes;
+        }
+        if self.is_proved(sender) {
+            if let Some(host) = self.hosts.get_mut(&sender.host) {
+                changes.answer_at_once |= host.links.heard(now, network, number);
+            }
+        } else if !self.prove(now, network, sender, number, &records, &mut changes) {
+            return changes;
+        }
+        if arrival == Arrival::First {
+            for record in records {
+                self.take_record(now, record, &mut changes);
+            }
+        }
+        changes
+    }
+
+    /// Whether this start of the host has proved that it lives now.
+    fn is_proved(&self, sender: Sender) -> bool {
+        self.hosts.get(&sender.host).is_some_and(|host| host.head.boot == sender.boot && host.standing != Standing::Left)
+    }
+
+    /// Messages of a boot have no effect until one `info` of it has named our own boot among those that it hears.
+    fn prove(&mut self, now: Time, network: u8, sender: Sender, number: u64, records: &[Record], changes: &mut Changes) -> bool {
+        if self.hosts.get(&sender.host).is_some_and(|known| known.head.boot == sender.boot) {
+            // It said goodbye: nothing of that incarnation is accepted afterwards.
+            return false;
+        }
+        let head = records.iter().find_map(|record| match record {
+            Record::Head(head) if head.id == sender.host && head.boot == sender.boot => Some(head),
+            Record::Head(_)
+            | Record::Hearing(_)
+            | Record::Detail(_)
+            | Record::Items(_)
+            | Record::Addresses(_)
+            | Record::Zone(_)
+            | Record::Command(_) => None,
+        });
+        let is_new = self.note_stranger(now, network, sender, number, head.map(|head| head.sequence));
+        changes.answer_at_once |= is_new;
+        let names_us = records.iter().any(|record| self.names_us(sender.host, sender.boot, record));
+        let Some(head) = head.filter(|_| names_us) else { return false };
+        self.admit(now, sender, (**head).clone(), changes)
+    }
+
+    /// Remembers somebody that has not proved that it lives. Says whether it was unknown.
+    fn note_stranger(&mut self, now: Time, network: u8, sender: Sender, number: u64, sequence: Option<Sequence>) -> bool {
+        let key = (sender.host, sender.boot);
+        let is_new = !self.strangers.contains_key(&key);
+        if is_new && self.strangers.len() >= STRANGERS_MAX {
+            let oldest = self.strangers.iter().min_by_key(|(_, stranger)| stranger.heard_at).map(|(key, _)| *key);
+            if let Some(oldest) = oldest {
+                self.strangers.remove(&oldest);
+            }
+        }
+        let stranger =
+            self.strangers.entry(key).or_insert_with(|| Stranger { sender, sequence: Sequence(0), heard_at: now, links: Links::default() });
+        stranger.heard_at = now;
+        stranger.links.heard(now, network, number);
+        stranger.sequence = sequence.unwrap_or_default().max(stranger.sequence);
+        is_new
+    }
+
+    /// Whether the record says that `by` hears this start of ours.
+    fn names_us(&self, by: HostId, boot: BootId, record: &Record) -> bool {
+        match record {
+            Record::Hearing(report) => {
+                report.by == by
+                    && report.boot == boot
+                    && report.heard.iter().any(|heard| heard.host == self.me && heard.boot == self.boot.tag())
+            }
+            Record::Head(_) | Record::Detail(_) | Record::Items(_) | Record::Addresses(_) | Record::Zone(_) | Record::Command(_) => false,
+        }
+    }
+
+    /// Takes a proved boot into the database, unless a higher incarnation is known.
+    fn admit(&mut self, now: Time, sender: Sender, head: HostHead, changes: &mut Changes) -> bool {
+        if self.hosts.get(&sender.host).is_some_and(|known| head.incarnation <= known.head.incarnation) {
+            changes.answer_at_once |= self.outdated.insert(sender.host, now).is_none();
+            return false;
+        }
+        if !self.make_room(sender.host) {
+            changes.limit_reached = true;
+            return false;
+        }
+        self.outdated.remove(&sender.host);
+        let mut host = Host::new(now, head);
+        if let Some(stranger) = self.strangers.remove(&(sender.host, sender.boot)) {
+            host.links = stranger.links;
+        }
+        self.strangers.retain(|(id, _), _| *id != sender.host);
+        self.hosts.insert(sender.host, host);
+        self.notices.push(Notice::Heard(sender.host));
+        changes.matters = true;
+        changes.answer_at_once = true;
+        true
+    }
+
+    /// Makes room for one more host by forgetting the one that has been away longest. Live hosts are never forgotten.
+    fn make_room(&mut self, id: HostId) -> bool {
+        if self.hosts.len() < HOSTS_MAX || self.hosts.contains_key(&id) {
+            return true;
+        }
+        let away = self.hosts.iter().filter(|(_, host)| !host.is_live()).min_by_key(|(_, host)| host.heard_at).map(|(id, _)| *id);
+        away.is_some_and(|away| self.hosts.remove(&away).is_some())
+    }
+
+    /// A datagram that says it is from this host, but of another start.
+    fn hear_own_id(&mut self, now: Time, network: u8, sender: Sender, number: u64, records: &[Record]) {
+        // Our own report names it, so that it can tell us from a capture too.
+        self.note_stranger(now, network, sender, number, None);
+        for record in records {
+            match record {
+                Record::Head(head) if head.id == self.me && head.boot != self.boot => {
+                    // Only one that names our start lives now; a capture of our own earlier run cannot.
+                    if head.sequence != Sequence::FAREWELL && records.iter().any(|record| self.names_us(self.me, head.boot, record)) {
+                        self.notices.push(Notice::Duplicate { boot: head.boot, uptime: head.uptime });
+                    }
+                }
+                Record::Head(_)
+                | Record::Hearing(_)
+                | Record::Detail(_)
+                | Record::Items(_)
+                | Record::Addresses(_)
+                | Record::Zone(_)
+                | Record::Command(_) => {}
+            }
+        }
+    }
+
+    fn take_record(&mut self, now: Time, record: Record, changes: &mut Changes) {
+        match record {
+            Record::Head(head) => self.take_head(now, *head, changes),
+            Record::Hearing(report) => self.take_hearing(now, &report, changes),
+            Record::Detail(record) => {
+                if let Some(host) = self.of_boot(record.id, record.boot) {
+                    host.entry.take_detail(record.version, record.detail);
+                    let was_whole = host.whole;
+                    host.compare(now);
+                    changes.matters |= host.whole != was_whole;
+                }
+            }
+            Record::Items(record) => {
+                if let Some(host) = self.of_boot(record.id, record.boot) {
+                    for change in record.items {
+                        host.note_back_off(now, &change);
+                        changes.limit_reached |= !host.entry.take_item(change, ENTRY_ITEMS_MAX);
+                    }
+                    host.compare(now);
+                    changes.matters = true;
+                }
+            }
+            // The other records are not about hosts.
+            Record::Addresses(_) | Record::Zone(_) | Record::Command(_) => {}
+        }
+    }
+
+    fn of_boot(&mut self, id: HostId, boot: BootId) -> Option<&mut Host> {
+        self.hosts.get_mut(&id).filter(|host| host.head.boot == boot)
+    }
+
+    /// Takes a head, direct or relayed.
+    fn take_head(&mut self, now: Time, head: HostHead, changes: &mut Changes) {
+        if head.id == self.me {
+            if head.boot != self.boot {
+                self.earlier_self = Some(match self.earlier_self {
+                    Some((known, at)) if known >= head.incarnation => (known, at),
+                    Some(_) | None => (head.incarnation, now.minus(head.age)),
+                });
+            }
+            return;
+        }
+        match self.hosts.get_mut(&head.id) {
+            Some(host) if host.head.boot == head.boot => {
+                if host.standing == Standing::Left || head.incarnation < host.head.incarnation {
+                    return;
+                }
+                if (head.incarnation, head.sequence) < (host.head.incarnation, host.head.sequence) {
+                    return;
+                }
+                let before = placement_facts(&host.head);
+                let was = (host.standing, host.whole);
+                host.take_head(now, head);
+                if host.standing == Standing::Left {
+                    host.entry.start_over();
+                    host.whole = false;
+                    self.notices.push(Notice::Left(host.head.id));
+                }
+                changes.matters |= before != placement_facts(&host.head) || was != (host.standing, host.whole);
+            }
+            // A relayed head of a start that is not known here: entries count if the relayer is proved.
+            Some(host) if head.incarnation > host.head.incarnation && head.sequence != Sequence::FAREWELL => {
+                *host = Host::new(now, head);
+                self.notices.push(Notice::Heard(host.head.id));
+                changes.matters = true;
+            }
+            Some(_) => {}
+            None => {
+                if head.sequence == Sequence::FAREWELL {
+                    return;
+                }
+                let id = head.id;
+                if self.make_room(id) {
+                    self.hosts.insert(id, Host::new(now, head));
+                    self.notices.push(Notice::Heard(id));
+                    changes.matters = true;
+                } else {
+                    changes.limit_reached = true;
+                }
+            }
+        }
+    }
+
+    fn take_hearing(&mut self, now: Time, report: &HearingRecord, changes: &mut Changes) {
+        let (me, tag) = (self.me, self.boot.tag());
+        if let Some(host) = self.of_boot(report.by, report.boot) {
+            let heard_us = host.reported.hears(me, tag).is_some();
+            host.reported.take(now, report);
+            changes.matters |= heard_us != host.reported.hears(me, tag).is_some();
+        }
+    }
+
+    /// Drops out whoever was not heard for `timeout`, and moves on what hangs on time.
+    pub(crate) fn tick(&mut self, now: Time, timeout: Duration, heartbeat: Duration) -> bool {
+        let mut matters = false;
+        for (id, host) in &mut self.hosts {
+            let age = now.since(host.heard_at);
+            match host.standing {
+                Standing::Live if age >= timeout => {
+                    host.standing = Standing::Silent;
+                    host.entry.start_over();
+                    host.whole = false;
+                    host.well_since = None;
+                    self.notices.push(Notice::Silent(*id, age));
+                    matters = true;
+                }
+                Standing::Silent if age < timeout => {
+                    host.standing = Standing::Live;
+                    self.notices.push(Notice::Heard(*id));
+                    matters = true;
+                }
+                Standing::Live | Standing::Silent | Standing::Left => {}
+            }
+            if host.is_live() {
+                let fit = host.head.ok && host.head.settled;
+                host.well_since = if fit { host.well_since.or(Some(now)) } else { None };
+                if !host.whole && now.since(host.incomplete_since) > heartbeat * INCOMPLETE_HEARTBEATS {
+                    host.entry.start_over();
+                    host.incomplete_since = now;
+                }
+            }
+        }
+        self.strangers.retain(|_, stranger| now.since(stranger.heard_at) < timeout);
+        self.outdated.retain(|_, at| now.since(*at) < timeout);
+        if let Some((incarnation, at)) = self.earlier_self {
+            // Not while a host with our id may live: that would be a duplicate, and is told apart by its own messages.
+            if now.since(at) >= timeout {
+                self.notices.push(Notice::Outdated(incarnation));
+                self.earlier_self = None;
+            }
+        }
+        matters
+    }
+
+    /// The loop did not run for `late`: nobody is silent for what was not listened to.
+    pub(crate) fn excuse(&mut self, late: Duration) {
+        for host in self.hosts.values_mut() {
+            if host.standing == Standing::Live {
+                host.heard_at = host.heard_at.plus(late);
+            }
+        }
+    }
+
+    /// When the next host becomes silent if nothing is heard.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Option<Time> {
+        self.hosts.values().filter(|host| host.is_live()).map(|host| host.heard_at.plus(timeout)).min()
+    }
+
+    /// Forgets a host that is not live.
+    pub(crate) fn forget(&mut self, id: HostId) {
+        self.hosts.remove(&id);
+    }
+
+    /// What was noticed since the last call.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// All hosts known, ordered by id.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (HostId, &Host)> {
+        self.hosts.iter().map(|(id, host)| (*id, host))
+    }
+
+    /// The live hosts, ordered by id.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (HostId, &Host)> {
+        self.all().filter(|(_, host)| host.is_live())
+    }
+
+    pub(crate) fn get(&self, id: HostId) -> Option<&Host> {
+        self.hosts.get(&id)
+    }
+
+    /// Hosts whose known head must be told to their successors: they continue above its incarnation.
+    pub(crate) fn outdated(&self) -> impl Iterator<Item = &Host> {
+        self.outdated.keys().filter_map(|id| self.hosts.get(id))
+    }
+
+    /// What this host reports of hearing others: live hosts, and those who have yet to prove that they live.
+    pub(crate) fn hearing(&self, now: Time, timeout: Duration) -> Vec<Hearing> {
+        let strangers = self.strangers.values().map(|stranger| Hearing {
+            host: stranger.sender.host,
+            boot: stranger.sender.boot.tag(),
+            sequence: stranger.sequence,
+            proved: false,
+            complete: EntryVersion(0),
+            networks: stranger.links.report(now, timeout),
+        });
+        let live = self.live().map(|(id, host)| Hearing {
+            host: id,
+            boot: host.head.boot.tag(),
+            sequence: host.head.sequence,
+            proved: true,
+            complete: host.entry.complete(),
+            networks: host.links.report(now, timeout),
+        });
+        strangers.chain(live).collect()
+    }
+
+    /// The live hosts that report hearing this start of ours by an `info` numbered `since` or later.
+    pub(crate) fn hears_us(&self, host: &Host, since: Sequence) -> bool {
+        host.reported.hears(self.me, self.boot.tag()).is_some_and(|hearing| hearing.proved && hearing.sequence >= since)
+    }
+
+    /// The newest version of our entry that every live host has whole.
+    pub(crate) fn covered(&self) -> EntryVersion {
+        let tag = self.boot.tag();
+        self.live()
+            .map(|(_, host)| host.reported.hears(self.me, tag).map_or(EntryVersion(0), |hearing| hearing.complete))
+            .min()
+            .unwrap_or(EntryVersion(0))
+    }
+
+    /// Whether a settled host is heard whose whole company is complete here: then listening longer would add nothing.
+    pub(crate) fn company_is_complete(&self) -> bool {
+        self.live().any(|(_, host)| {
+            host.head.settled
+                && host.whole
+                && host.reported.all().filter(|hearing| hearing.proved && hearing.host != self.me).all(|hearing| self.is_complete(hearing))
+                && host.reported.hears(self.me, self.boot.tag()).is_some()
+        })
+    }
+
+    fn is_complete(&self, hearing: &Hearing) -> bool {
+        self.hosts.get(&hearing.host).is_some_and(|host| host.whole && host.is_live() && host.head.boot.tag() == hearing.boot)
+    }
+}
+
+impl Host {
+    fn note_back_off(&mut self, now: Time, change: &crate::types::message::VersionedItem) {
+        use crate::types::message::VersionedItem;
+        match change {
+            VersionedItem::Present { item, .. } => match item.failed {
+                Some(failed) => {
+                    self.back_off_until.insert(item.item.clone(), now.plus(failed.back_off));
+                }
+                None => {
+                    self.back_off_until.remove(&item.item);
+                }
+            },
+            VersionedItem::Gone { item, .. } => {
+                self.back_off_until.remove(item);
+            }
+        }
+        // Bounded like the entry: an item that does not fit there is not remembered here either.
+        while self.back_off_until.len() > ENTRY_ITEMS_MAX {
+            self.back_off_until.pop_first();
+        }
+    }
+}
+
+/// What placement, leadership and the zone read of a head.
+fn placement_facts(head: &HostHead) -> impl PartialEq + use<> {
+    (
+        (head.ok, head.duty, head.settled, head.role, head.spare, head.restarting),
+        (head.version, head.load, head.capacity, head.incarnation, head.database, head.frozen.is_some()),
+    )
+}

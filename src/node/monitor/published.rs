@@ -1,0 +1,167 @@
+//! The list that the zone is answered from: the leader's, with its serial, as it travels.
+//!
+//! Owns the list and the serial; `zone.rs` decides what is on it. Called by `monitor.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::zone::Withheld;
+use crate::types::host::HostId;
+use crate::types::message::{RECORD_MEMBERS_MAX, ZoneRecord};
+
+/// The most parts of a list: as many addresses as the database holds.
+const PARTS_MAX: u16 = 2048;
+
+/// The list of one group.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Published {
+    pub(crate) serial: u32,
+    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Why others are not on it: known to the leader.
+    pub(crate) withheld: Vec<(IpAddr, Withheld)>,
+    /// Whether a list was ever decided or heard; before, there is nothing to answer from.
+    pub(crate) is_known: bool,
+    /// Parts of a list that is not here whole.
+    incoming: Option<Incoming>,
+    /// The highest serial that anybody was heard to have.
+    heard: u32,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Incoming {
+    leader: HostId,
+    serial: u32,
+    parts: u16,
+    received: BTreeMap<u16, Vec<IpAddr>>,
+}
+
+impl Published {
+    /// The list that was stored.
+    pub(crate) fn restored(serial: u32, addresses: Vec<IpAddr>) -> Self {
+        Self { serial, addresses: addresses.into_iter().collect(), is_known: serial > 0, heard: serial, ..Self::default() }
+    }
+
+    /// Notes a serial that somebody has.
+    pub(crate) fn hear_serial(&mut self, serial: u32) {
+        self.heard = self.heard.max(serial);
+    }
+
+    /// The leader's decision. The serial grows only if the list changed, or if somebody has a list of a higher serial.
+    pub(crate) fn decide(&mut self, addresses: BTreeSet<IpAddr>, withheld: Vec<(IpAddr, Withheld)>) -> bool {
+        self.withheld = withheld;
+        if self.is_known && self.addresses == addresses && self.heard <= self.serial {
+            return false;
+        }
+        self.serial = self.serial.max(self.heard).saturating_add(1);
+        self.heard = self.serial;
+        self.addresses = addresses;
+        self.is_known = true;
+        self.incoming = None;
+        true
+    }
+
+    /// Takes a part of a list. Says whether the list has changed. `from_leader`: the host that this host follows decided it.
+    pub(crate) fn take(&mut self, record: ZoneRecord, from_leader: bool) -> bool {
+        let is_other_list = record.serial == self.serial && !record.addresses.iter().all(|address| self.addresses.contains(address));
+        // A list of our serial that is not ours: after a partition both sides counted on. The leader goes above both.
+        self.heard = self.heard.max(if is_other_list { record.serial.saturating_add(1) } else { record.serial });
+        let is_news = record.serial > self.serial || !self.is_known || is_other_list;
+        if !from_leader
+            || !is_news
+            || record.serial < self.serial
+            || record.parts == 0
+            || record.parts > PARTS_MAX
+            || record.part >= record.parts
+        {
+            return false;
+        }
+        let matches = self
+            .incoming
+            .as_ref()
+            .is_some_and(|known| (known.leader, known.serial, known.parts) == (record.leader, record.serial, record.parts));
+        if !matches {
+            self.incoming = Some(Incoming { leader: record.leader, serial: record.serial, parts: record.parts, received: BTreeMap::new() });
+        }
+        let Some(incoming) = &mut self.incoming else { return false };
+        incoming.received.insert(record.part, record.addresses);
+        if incoming.received.len() < usize::from(incoming.parts) {
+            return false;
+        }
+        self.addresses = incoming.received.values().flatten().copied().collect();
+        self.serial = incoming.serial;
+        self.is_known = true;
+        self.withheld = Vec::new();
+        self.incoming = None;
+        true
+    }
+
+    /// The list in parts, for sending.
+    pub(crate) fn records(&self, leader: HostId) -> Vec<ZoneRecord> {
+        let all: Vec<IpAddr> = self.addresses.iter().copied().collect();
+        let chunks: Vec<Vec<IpAddr>> =
+            if all.is_empty() { vec![Vec::new()] } else { all.chunks(RECORD_MEMBERS_MAX).map(<[IpAddr]>::to_vec).collect() };
+        let parts = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
+        let record =
+            |(part, addresses)| ZoneRecord { leader, serial: self.serial, part: u16::try_from(part).unwrap_or(u16::MAX), parts, addresses };
+        chunks.into_iter().enumerate().map(record).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(count: u8) -> BTreeSet<IpAddr> {
+        (1..=count).map(|last| IpAddr::from([192, 0, 2, last])).collect()
+    }
+
+    fn leader() -> HostId {
+        HostId([10, 0, 0, 1].into())
+    }
+
+    #[test]
+    fn the_serial_grows_only_if_the_list_did_change() {
+        let mut published = Published::default();
+        assert!(published.decide(addresses(3), vec![]));
+        assert!(!published.decide(addresses(3), vec![]));
+        assert!(published.decide(addresses(2), vec![]));
+        assert_eq!(published.serial, 2);
+    }
+
+    #[test]
+    fn a_new_leader_goes_above_the_highest_serial_heard() {
+        let mut published = Published::restored(7, vec![]);
+        published.hear_serial(41);
+        assert!(published.decide(addresses(1), vec![]));
+        assert_eq!(published.serial, 42);
+    }
+
+    #[test]
+    fn a_list_in_parts_is_taken_when_the_last_part_is_here() {
+        let mut sender = Published::default();
+        sender.decide(addresses(40), vec![]);
+        let mut records = sender.records(leader());
+        assert_eq!(records.len(), 3);
+        let mut receiver = Published::default();
+        let last = records.remove(1);
+        for record in records.into_iter().rev() {
+            assert!(!receiver.take(record, true));
+        }
+        assert!(!receiver.take(last.clone(), false), "not from the leader");
+        assert!(receiver.take(last, true));
+        assert_eq!(receiver.addresses, addresses(40));
+    }
+
+    #[test]
+    fn after_a_partition_the_leader_goes_above_an_equal_serial() {
+        let mut one = Published::default();
+        one.decide(addresses(1), vec![]);
+        let mut other = Published::default();
+        other.decide(addresses(2), vec![]);
+        for record in other.records(leader()) {
+            assert!(!one.take(record, false));
+        }
+        assert!(one.decide(addresses(1), vec![]));
+        assert!(one.serial > other.serial);
+    }
+}

@@ -1,0 +1,261 @@
+//! What `status` shows of a group: read from the parts, never stored.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Monitor;
+use super::hosts::{Host, Standing};
+use super::items::KnownItem;
+use super::zone;
+use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, Role};
+use crate::types::item::{Item, ItemState};
+use crate::types::policy::Failback;
+use crate::types::time::Time;
+use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, WithheldView, ZoneView};
+
+impl Monitor {
+    /// The group as this host sees it.
+    pub(crate) fn view(&self, now: Time) -> GroupView {
+        let shared = &self.policy.shared;
+        let mut problems: Vec<String> = self.problem().into_iter().collect();
+        if self.policy.role == Role::Observer {
+            problems.clear();
+        }
+        let mut hosts: Vec<HostView> = self.hosts.all().map(|(_, host)| self.host_view(now, host)).collect();
+        hosts.push(self.own_view(now));
+        hosts.sort_by_key(|host| host.id);
+        GroupView {
+            name: self.policy.name.clone(),
+            placement: "leader".to_owned(),
+            leader: self.leader,
+            frozen: self.hosts.live().any(|(_, host)| host.frozen(now).is_some()),
+            policy: PolicyView {
+                assign: shared.assign,
+                rebalance: shared.rebalance.map_or_else(|| "never".to_owned(), duration_text),
+                failback: match shared.failback {
+                    Failback::After(well_for) => duration_text(well_for),
+                    Failback::Never => "never".to_owned(),
+                },
+                all_failed: shared.all_failed,
+            },
+            hosts,
+            addresses: self.items.living().filter_map(|(item, known)| self.address_view(now, item, known)).collect(),
+            zone: self.zone_view(),
+            dropped: BTreeMap::new(),
+            problems,
+        }
+    }
+
+    fn host_view(&self, now: Time, host: &Host) -> HostView {
+        let items: Vec<HostItem> = host.entry.items().cloned().collect();
+        let blank = blank_detail(&host.head);
+        let mut view = describe(&host.head, host.entry.detail().unwrap_or(&blank), &items);
+        view.silent = host.standing != Standing::Live;
+        view.ok &= !view.silent;
+        view.settled &= !view.silent;
+        view.complete = host.whole;
+        view.age_ms = millis(now.since(host.heard_at));
+        view.heard_by = self.heard_by(now, host.head.id);
+        for failed in &mut view.failed {
+            failed.back_off_ms = millis(host.back_off(now, &Item::Address(failed.address)));
+        }
+        view
+    }
+
+    fn own_view(&self, now: Time) -> HostView {
+        let items: Vec<HostItem> = self.own_items(now).into_values().collect();
+        let mut view = describe(&self.head(now, self.transmit.next_sequence()), self.own.detail(), &items);
+        view.is_self = true;
+        view.heard_by = self.heard_by(now, self.identity.id);
+        view
+    }
+
+    /// The live hosts that report hearing `id`, directly or by relay; this one included.
+    fn heard_by(&self, now: Time, id: HostId) -> Vec<HostId> {
+        let fresh = self.transmit.oldest_within(now, self.policy.shared.timeout);
+        let hears = |host: &Host| {
+            if id == self.identity.id {
+                self.hosts.hears_us(host, fresh)
+            } else {
+                self.hosts.get(id).is_some_and(|heard| host.reported.hears(id, heard.head.boot.tag()).is_some())
+            }
+        };
+        let others = self.hosts.live().filter(|(by, host)| *by != id && hears(host)).map(|(by, _)| by);
+        let me = self.hosts.get(id).filter(|host| host.is_live()).map(|_| self.identity.id);
+        let mut heard_by: Vec<HostId> = others.chain(me).collect();
+        heard_by.sort_unstable();
+        heard_by
+    }
+
+    fn address_view(&self, now: Time, item: &Item, known: &KnownItem) -> Option<AddressView> {
+        let address = item.address()?;
+        let others = self.hosts.live().filter_map(|(id, host)| host.entry.item(item).map(|held| (id, held.state)));
+        let mine = self.holdings.get(item).map(|held| (self.identity.id, held.state));
+        let mut holders: Vec<(HostId, ItemState)> = others.chain(mine).filter(|(_, state)| state.is_held()).collect();
+        holders.sort_unstable();
+        let claimed = self.claimed(item);
+        let (unserved, double) = self.meters.read(now, item);
+        Some(AddressView {
+            address,
+            prefix: known.prefix,
+            preferred_host: known.preferred_host,
+            floating: known.floating,
+            state: overall(&holders).as_str().to_owned(),
+            served_by: holders.iter().map(|(id, _)| *id).collect(),
+            kernel: self.kernel_holders(item),
+            epoch: known.epoch.0,
+            since_ms: millis(self.meters.since(now, item)),
+            reason: self.reason(now, item, known, &holders),
+            orphan_remaining_ms: (!claimed).then(|| millis(known.remaining(now))),
+            advertised: self.policy.shared.zone.is_some() && self.published.addresses.contains(&address),
+            unserved_ms_total: millis(unserved),
+            double_ms_total: millis(double),
+        })
+    }
+
+    /// Whether a live host prefers or floats it.
+    pub(crate) fn claimed(&self, item: &Item) -> bool {
+        let wants = |held: &HostItem| held.preferred || held.floating;
+        let mine = self.policy.preferred.iter().chain(&self.policy.floating).any(|address| Item::Address(address.address) == *item);
+        mine || self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(wants))
+    }
+
+    /// Why it is where it is, in words.
+    fn reason(&self, now: Time, item: &Item, known: &KnownItem, holders: &[(HostId, ItemState)]) -> String {
+        let home = known.preferred_host;
+        match (holders, home) {
+            ([], _) => self.why_unserved(item),
+            ([_, _, ..], _) => "held by several hosts; the leader has all but one release it".to_owned(),
+            ([(holder, _)], Some(home)) if *holder == home => "preferred host is well".to_owned(),
+            ([_], Some(home)) => format!("preferred host {home} {}", self.why_away(now, item, home)),
+            ([_], None) => "floating: no host prefers it".to_owned(),
+        }
+    }
+
+    fn why_unserved(&self, item: &Item) -> String {
+        if let Some(why) = self.episodes.why_unassigned(item) {
+            return why.to_owned();
+        }
+        match self.leader {
+            None => "no leader yet: no settled host hears this one".to_owned(),
+            Some(leader) if leader != self.identity.id => format!("waits for the leader {leader}"),
+            Some(_) if self.hosts.live().any(|(_, host)| !host.whole) => "waits for the rest of a live host's entry".to_owned(),
+            Some(_) => "is being assigned".to_owned(),
+        }
+    }
+
+    /// Why its preferred host does not serve it.
+    fn why_away(&self, now: Time, item: &Item, home: HostId) -> String {
+        if home == self.identity.id {
+            let in_back_off = self.holdings.failures().is_in_back_off(now, item);
+            return why_not(self.is_ok(), self.settled, self.duty, in_back_off);
+        }
+        match self.hosts.get(home) {
+            None => "is not known here".to_owned(),
+            Some(host) if host.standing == Standing::Left => "has stopped".to_owned(),
+            Some(host) if !host.is_live() => format!("is silent for {} s", now.since(host.heard_at).as_secs()),
+            Some(host) => why_not(host.head.ok, host.head.settled, host.head.duty, !host.back_off(now, item).is_zero()),
+        }
+    }
+
+    /// The zone as this host answers it.
+    pub(crate) fn zone_view(&self) -> Option<ZoneView> {
+        let policy = self.policy.shared.zone.as_ref()?;
+        let advertised: Vec<IpAddr> = self.published.addresses.iter().copied().collect();
+        let withheld = if self.leader == Some(self.identity.id) {
+            self.published.withheld.clone()
+        } else {
+            // Only the list travels; why others are not on it is worked out from the same facts.
+            zone::list(policy, &self.candidates(), &self.published.addresses).withheld
+        };
+        let withheld = withheld.into_iter().filter(|(address, _)| !self.published.addresses.contains(address));
+        Some(ZoneView {
+            name: policy.name.clone(),
+            serial: self.published.serial,
+            advertised,
+            withheld: withheld.map(|(address, reason)| WithheldView { address, reason: reason.as_str().to_owned() }).collect(),
+        })
+    }
+}
+
+/// One word for all holders.
+fn overall(holders: &[(HostId, ItemState)]) -> ItemState {
+    let states = |wanted: ItemState| holders.iter().any(|(_, state)| *state == wanted);
+    [ItemState::Online, ItemState::Acquiring, ItemState::Releasing]
+        .into_iter()
+        .find(|state| states(*state))
+        .unwrap_or(ItemState::NotServing)
+}
+
+fn why_not(ok: bool, settled: bool, duty: Duty, in_back_off: bool) -> String {
+    let why = match (ok, settled, duty, in_back_off) {
+        (false, _, _, _) => "is not ok",
+        (true, false, _, _) => "has not listened long enough",
+        (true, true, Duty::Quiesced, _) => "is quiesced",
+        (true, true, Duty::Draining, _) => "is draining",
+        (true, true, Duty::Active, true) => "has failed to acquire it and is in back-off",
+        (true, true, Duty::Active, false) => "is wanted home",
+    };
+    why.to_owned()
+}
+
+/// What head, detail and items say of a host.
+fn describe(head: &HostHead, detail: &HostDetail, items: &[HostItem]) -> HostView {
+    let held = |item: &&HostItem| item.state.is_held();
+    HostView {
+        id: head.id,
+        name: detail.name.clone(),
+        ok: head.ok,
+        quiesced: head.duty != Duty::Active,
+        draining: head.duty == Duty::Draining,
+        settled: head.settled,
+        silent: false,
+        role: head.role,
+        spare: head.spare,
+        is_self: false,
+        age_ms: 0,
+        promise_ms: head.promise.map(millis),
+        load: head.load,
+        capacity: head.capacity,
+        utilization: (head.capacity > 0).then(|| f64::from(head.load) / f64::from(head.capacity)),
+        version: detail.software.clone(),
+        config_hash: format!("{:016x}", head.config_hash),
+        heard_by: Vec::new(),
+        complete: true,
+        preferred: items.iter().filter(|item| item.preferred).filter_map(|item| item.item.address()).collect(),
+        accept: detail.accept.iter().copied().map(Into::into).collect(),
+        serving: items
+            .iter()
+            .filter(held)
+            .filter_map(|item| item.item.address().map(|address| ServingView { address, state: item.state.as_str().to_owned() }))
+            .collect(),
+        failed: items.iter().filter_map(failed_view).collect(),
+    }
+}
+
+fn failed_view(item: &HostItem) -> Option<FailedView> {
+    let failed = item.failed?;
+    Some(FailedView { address: item.item.address()?, count: failed.count, back_off_ms: millis(failed.back_off) })
+}
+
+fn blank_detail(head: &HostHead) -> HostDetail {
+    HostDetail {
+        name: head.id.to_string(),
+        software: String::new(),
+        control: Vec::new(),
+        mac: None,
+        accept: Vec::new(),
+        location: String::new(),
+        capabilities: Vec::new(),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A duration as the configuration writes it.
+fn duration_text(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 { format!("{}s", duration.as_secs()) } else { format!("{}ms", duration.as_millis()) }
+}

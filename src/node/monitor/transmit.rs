@@ -1,0 +1,259 @@
+//! What goes into an `info`, and when: the seed's transmit thread.
+//!
+//! What changed goes first and is repeated until the hearing reports cover it; the rest takes turns within fixed budgets,
+//! so that a message grows with the number of hosts and not with the number of addresses. Called by `monitor.rs` only.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::commands::Commands;
+use super::entry::OwnEntry;
+use super::hosts::{Host, Hosts, Standing};
+use super::items::Items;
+use super::published::Published;
+use crate::types::host::{BootId, EntryVersion, HostHead, HostId, Sequence};
+use crate::types::message::{DetailRecord, HearingRecord, ItemsRecord, Message, MessageKind, Record, VersionedItem};
+use crate::types::time::Time;
+
+/// The most items of the own entry in one `info`: some 25 datagrams.
+const OWN_ITEMS_MAX: usize = 1024;
+
+/// The most items of one relayed entry in one `info`.
+const RELAYED_ITEMS_MAX: usize = 256;
+
+/// Heads of others that are relayed in each `info` although nobody is known to need them.
+const RELAYED_HEADS: usize = 4;
+
+/// Addresses of the database in one `info` while somebody has another database.
+const ADDRESSES_DIFFERENT: usize = 128;
+
+/// Addresses of the database in one `info` while all agree: only their ages can be news.
+const ADDRESSES_EQUAL: usize = 4;
+
+/// Parts of the zone list in one `info`.
+const ZONE_PARTS: usize = 8;
+
+/// A goodbye is passed on for so long.
+const GOODBYE_RELAYED: Duration = Duration::from_secs(10);
+
+/// The sending side of one group.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Transmit {
+    sequence: Sequence,
+    /// When the recent `info` messages were sent.
+    sent: VecDeque<(Sequence, Time)>,
+    next_beat: Time,
+    /// Something changed that others should know before the next heartbeat.
+    hasty: bool,
+    heads_turn: Option<HostId>,
+    zone_turn: usize,
+    items_turn: usize,
+}
+
+/// What an `info` is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) me: HostId,
+    pub(crate) boot: BootId,
+    pub(crate) timeout: Duration,
+    pub(crate) hosts: &'a Hosts,
+    pub(crate) own: &'a OwnEntry,
+    pub(crate) items: &'a mut Items,
+    pub(crate) published: &'a Published,
+    pub(crate) commands: &'a Commands,
+    pub(crate) leader: Option<HostId>,
+}
+
+impl Transmit {
+    pub(crate) fn new(now: Time) -> Self {
+        Self { sequence: Sequence(0), sent: VecDeque::new(), next_beat: now, hasty: false, heads_turn: None, zone_turn: 0, items_turn: 0 }
+    }
+
+    /// Others should hear of a change before the next heartbeat.
+    pub(crate) fn hasten(&mut self) {
+        self.hasty = true;
+    }
+
+    pub(crate) fn is_beat_due(&self, now: Time) -> bool {
+        now >= self.next_beat
+    }
+
+    /// Whether an `info` is to be sent now.
+    pub(crate) fn is_due(&self, now: Time, heartbeat: Duration) -> bool {
+        now >= self.deadline(heartbeat)
+    }
+
+    /// When the next `info` is to be sent.
+    pub(crate) fn deadline(&self, heartbeat: Duration) -> Time {
+        if !self.hasty {
+            return self.next_beat;
+        }
+        let last = self.sent.back().map_or(Time::START, |(_, at)| *at);
+        self.next_beat.min(last.plus(haste_gap(heartbeat)))
+    }
+
+    /// The row of heartbeats goes on; beats that were missed are not caught up.
+    pub(crate) fn move_beat(&mut self, now: Time, heartbeat: Duration) {
+        let next = self.next_beat.plus(heartbeat);
+        self.next_beat = if next > now { next } else { now.plus(heartbeat) };
+    }
+
+    /// The sequence of the next `info`.
+    pub(crate) fn next_sequence(&self) -> Sequence {
+        Sequence(self.sequence.0 + 1)
+    }
+
+    /// The oldest `info` of ours that was sent within `window`; what others say of it or a later one is fresh.
+    pub(crate) fn oldest_within(&self, now: Time, window: Duration) -> Sequence {
+        self.sent.iter().find(|(_, at)| now.since(*at) <= window).map_or(self.next_sequence(), |(sequence, _)| *sequence)
+    }
+
+    /// One `info`: `head` is this host's own, with [`Self::next_sequence`].
+    pub(crate) fn info(&mut self, now: Time, head: HostHead, mut parts: Parts<'_>) -> Message {
+        self.sequence = head.sequence;
+        self.hasty = false;
+        self.sent.push_back((head.sequence, now));
+        while self.sent.front().is_some_and(|(_, at)| now.since(*at) > parts.timeout * 4) {
+            self.sent.pop_front();
+        }
+        let incarnation = head.incarnation;
+        let mut records = vec![Record::Head(Box::new(head))];
+        records.push(Record::Hearing(HearingRecord {
+            by: parts.me,
+            boot: parts.boot,
+            sequence: self.sequence,
+            heard: parts.hosts.hearing(now, parts.timeout),
+        }));
+        records.extend(parts.commands.own(parts.me, parts.boot).into_iter().map(Record::Command));
+        self.push_own_entry(&parts, &mut records);
+        self.push_relayed(now, &parts, &mut records);
+        self.push_database(now, &mut parts, &mut records);
+        self.push_zone(&parts, &mut records);
+        Message { kind: MessageKind::Info, incarnation, records }
+    }
+
+    /// What changed since the version that every live host has whole.
+    fn push_own_entry(&mut self, parts: &Parts<'_>, records: &mut Vec<Record>) {
+        let covered = parts.hosts.covered();
+        if covered >= parts.own.version() {
+            return;
+        }
+        if let Some((version, detail)) = parts.own.detail_since(covered) {
+            let detail = DetailRecord { id: parts.me, boot: parts.boot, version, detail: detail.clone() };
+            records.push(Record::Detail(Box::new(detail)));
+        }
+        let changes = parts.own.items_since(covered);
+        // A change may not fit into one `info` as a whole; its parts take turns, so that a lost part comes again.
+        let start = if changes.len() > OWN_ITEMS_MAX { self.items_turn % changes.len() } else { 0 };
+        self.items_turn = start + OWN_ITEMS_MAX;
+        let items: Vec<VersionedItem> = changes.iter().cycle().skip(start).take(OWN_ITEMS_MAX.min(changes.len())).cloned().collect();
+        push_items(parts.me, parts.boot, items, records);
+    }
+
+    fn push_relayed(&mut self, now: Time, parts: &Parts<'_>, records: &mut Vec<Record>) {
+        for host in parts.hosts.outdated() {
+            records.push(relayed_head(now, host));
+        }
+        let mut relayed: Vec<HostId> = Vec::new();
+        for (id, host) in parts.hosts.live() {
+            if host.links.report(now, parts.timeout).is_empty() {
+                continue;
+            }
+            let tag = host.head.boot.tag();
+            for (listener, needy) in parts.hosts.live().filter(|(listener, _)| *listener != id) {
+                let hearing = needy.reported.hears(id, tag);
+                if hearing.is_some_and(|hearing| !hearing.networks.is_empty()) {
+                    continue;
+                }
+                if !relayed.contains(&id) {
+                    relayed.push(id);
+                    records.push(relayed_head(now, host));
+                }
+                push_word_on(listener, needy, host, records);
+                if let Some(hearing) = hearing {
+                    push_relayed_entry(host, hearing.complete, records);
+                }
+            }
+        }
+        let unheard = |to: HostId, leader: HostId| {
+            let needy = parts.hosts.get(to)?;
+            let tag = parts.hosts.get(leader)?.head.boot.tag();
+            Some(needy.reported.hears(leader, tag).is_none_or(|hearing| hearing.networks.is_empty()))
+        };
+        let commands = parts.commands.relayed(now).filter(|command| unheard(command.to, command.leader) == Some(true));
+        records.extend(commands.cloned().map(Record::Command));
+        self.push_heads_in_turn(now, parts, &relayed, records);
+    }
+
+    /// Heads of others in turn, goodbyes included: who hears us and not them learns their age from us.
+    fn push_heads_in_turn(&mut self, now: Time, parts: &Parts<'_>, already: &[HostId], records: &mut Vec<Record>) {
+        let worth_it = |host: &Host| match host.standing {
+            Standing::Live => true,
+            Standing::Left => now.since(host.heard_at) < GOODBYE_RELAYED,
+            Standing::Silent => false,
+        };
+        let all: Vec<(HostId, &Host)> = parts.hosts.all().filter(|(id, host)| worth_it(host) && !already.contains(id)).collect();
+        let start = self.heads_turn.and_then(|after| all.iter().position(|(id, _)| *id > after)).unwrap_or(0);
+        for (id, host) in all.iter().cycle().skip(start).take(RELAYED_HEADS.min(all.len())) {
+            records.push(relayed_head(now, host));
+            self.heads_turn = Some(*id);
+        }
+    }
+
+    fn push_database(&mut self, now: Time, parts: &mut Parts<'_>, records: &mut Vec<Record>) {
+        let extent = parts.items.extent();
+        let differ = parts.hosts.live().any(|(_, host)| host.head.database != extent);
+        let addresses = parts.items.take_turn(now, if differ { ADDRESSES_DIFFERENT } else { ADDRESSES_EQUAL });
+        if !addresses.is_empty() {
+            records.push(Record::Addresses(addresses));
+        }
+    }
+
+    /// The leader says the list in every `info`; others pass it on to those who lag.
+    fn push_zone(&mut self, parts: &Parts<'_>, records: &mut Vec<Record>) {
+        let Some(leader) = parts.leader.filter(|_| parts.published.is_known) else { return };
+        let lagging = parts.hosts.live().any(|(_, host)| host.head.zone_serial < parts.published.serial);
+        if leader != parts.me && !lagging {
+            return;
+        }
+        let zone = parts.published.records(leader);
+        let (start, count) = (self.zone_turn % zone.len(), zone.len());
+        self.zone_turn = start + ZONE_PARTS;
+        records.extend(zone.into_iter().cycle().skip(start).take(ZONE_PARTS.min(count)).map(Record::Zone));
+    }
+}
+
+/// Two hasty messages are at least so far apart.
+fn haste_gap(heartbeat: Duration) -> Duration {
+    (heartbeat / 50).clamp(Duration::from_millis(1), Duration::from_millis(20))
+}
+
+fn relayed_head(now: Time, host: &Host) -> Record {
+    Record::Head(Box::new(HostHead { age: now.since(host.heard_at), ..host.head.clone() }))
+}
+
+/// What `host` reports of hearing `listener`, for the listener, who does not hear it directly.
+fn push_word_on(listener: HostId, needy: &Host, host: &Host, records: &mut Vec<Record>) {
+    if let Some(hearing) = host.reported.hears(listener, needy.head.boot.tag()) {
+        let (by, boot, sequence) = (host.head.id, host.head.boot, host.head.sequence);
+        records.push(Record::Hearing(HearingRecord { by, boot, sequence, heard: vec![hearing.clone()] }));
+    }
+}
+
+fn push_relayed_entry(host: &Host, since: EntryVersion, records: &mut Vec<Record>) {
+    if since >= host.entry.complete() {
+        return;
+    }
+    let (id, boot) = (host.head.id, host.head.boot);
+    if let Some((version, detail)) = host.entry.detail_since(since) {
+        records.push(Record::Detail(Box::new(DetailRecord { id, boot, version, detail: detail.clone() })));
+    }
+    let mut items = host.entry.items_since(since);
+    items.truncate(RELAYED_ITEMS_MAX);
+    push_items(id, boot, items, records);
+}
+
+fn push_items(id: HostId, boot: BootId, items: Vec<VersionedItem>, records: &mut Vec<Record>) {
+    if !items.is_empty() {
+        records.push(Record::Items(ItemsRecord { id, boot, items }));
+    }
+}

@@ -1,0 +1,210 @@
+//! What an operator asks of this host, and when each request is answered.
+
+use std::time::Duration;
+
+use super::Node;
+use super::action::{Action, Report};
+use super::event::{Answer, GroupIndex, Outcome, Request, Token};
+use super::turn::Waiter;
+use crate::types::host::Duty;
+use crate::types::item::Item;
+use crate::types::time::Time;
+
+/// A drain that is waited for.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Drain {
+    token: Token,
+    groups: Vec<GroupIndex>,
+    reason: String,
+    pub(super) until: Time,
+}
+
+impl Node {
+    /// Answers a request, now or when its effect is there.
+    pub(super) fn answer(&mut self, now: Time, token: Token, request: Request, actions: &mut Vec<Action>) {
+        let answer = match request {
+            Request::Status => Some(Answer::Status(Box::new(self.view(now)))),
+            Request::Quiesce { group, reason } => self.set_duty(now, token, group.as_deref(), Duty::Quiesced, &reason, actions),
+            Request::Resume { group } => self.resume(now, token, group.as_deref(), actions),
+            Request::Drain { group, timeout, reason } => self.drain(now, token, group.as_deref(), timeout, reason, actions),
+            Request::Expire { group, item } => Some(self.expire(now, group.as_deref(), &item, actions)),
+            Request::Forget { group, host } => Some(self.forget(now, group.as_deref(), &host, actions)),
+        };
+        if let Some(answer) = answer {
+            actions.push(Action::Reply { token, answer });
+        }
+    }
+
+    /// The groups that a request means, or why there are none.
+    fn groups(&self, name: Option<&str>) -> Result<Vec<GroupIndex>, Answer> {
+        let wanted = |(_, monitor): &(usize, &super::Monitor)| name.is_none_or(|name| monitor.policy().name == name);
+        let found: Vec<GroupIndex> = self.monitors.iter().enumerate().filter(wanted).map(|(index, _)| GroupIndex(index)).collect();
+        if found.is_empty() {
+            let known: Vec<&str> = self.monitors.iter().map(|monitor| monitor.policy().name.as_str()).collect();
+            let why = format!("no group {:?} on this host; its groups are: {}", name.unwrap_or_default(), known.join(", "));
+            return Err(Answer::Refused { why });
+        }
+        Ok(found)
+    }
+
+    /// Sets the operator's wish; answered when it is on disk, since it has to survive a restart.
+    fn set_duty(
+        &mut self,
+        now: Time,
+        token: Token,
+        group: Option<&str>,
+        duty: Duty,
+        reason: &str,
+        actions: &mut Vec<Action>,
+    ) -> Option<Answer> {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return Some(refused),
+        };
+        let message = match duty {
+            Duty::Active => "resumed: this host acquires what the leader assigns",
+            Duty::Quiesced => "quiesced: this host acquires nothing and keeps what it serves; `raisctl resume` ends it",
+            Duty::Draining => "draining",
+        };
+        // Written in this order: when the last is on disk, so are the others.
+        let last = groups.last().copied();
+        for group in groups {
+            let waiter = if Some(group) == last { Waiter::Requests(vec![(token, message.to_owned())]) } else { Waiter::Nobody };
+            self.with(now, actions, group, |monitor, turn| {
+                monitor.set_duty(turn, duty, reason.to_owned());
+                monitor.store(turn, waiter);
+            });
+        }
+        None
+    }
+
+    fn resume(&mut self, now: Time, token: Token, group: Option<&str>, actions: &mut Vec<Action>) -> Option<Answer> {
+        if let Ok(groups) = self.groups(group) {
+            self.give_up_drains(&groups, "the operator has resumed this host meanwhile", actions);
+        }
+        self.set_duty(now, token, group, Duty::Active, "", actions)
+    }
+
+    fn drain(
+        &mut self,
+        now: Time,
+        token: Token,
+        group: Option<&str>,
+        timeout: Duration,
+        reason: String,
+        actions: &mut Vec<Action>,
+    ) -> Option<Answer> {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return Some(refused),
+        };
+        for group in &groups {
+            self.with(now, actions, *group, |monitor, turn| {
+                monitor.set_duty(turn, Duty::Draining, reason.clone());
+                monitor.store(turn, Waiter::Nobody);
+            });
+        }
+        self.drains.push(Drain { token, groups, reason, until: now.plus(timeout) });
+        None
+    }
+
+    /// Ends the drains that are done or out of time; the host stays quiesced either way.
+    pub(super) fn end_drains(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let (ended, waiting): (Vec<Drain>, Vec<Drain>) =
+            std::mem::take(&mut self.drains).into_iter().partition(|drain| drain.until <= now || self.held_by(&drain.groups) == 0);
+        self.drains = waiting;
+        for drain in ended {
+            let held = self.held_by(&drain.groups);
+            for group in &drain.groups {
+                self.with(now, actions, *group, |monitor, turn| {
+                    if monitor.duty() == Duty::Draining {
+                        monitor.set_duty(turn, Duty::Quiesced, drain.reason.clone());
+                        monitor.store(turn, Waiter::Nobody);
+                    }
+                });
+            }
+            let answer = if held == 0 {
+                Answer::Done { message: "drained: this host serves nothing and stays quiesced; `raisctl resume` ends it".to_owned() }
+            } else {
+                let why = format!(
+                    "{held} addresses are still here: nobody else can take them, or a release script is still running; this host stays quiesced (see `raisctl status`)"
+                );
+                Answer::Refused { why }
+            };
+            actions.push(Action::Reply { token: drain.token, answer });
+        }
+    }
+
+    fn give_up_drains(&mut self, groups: &[GroupIndex], why: &str, actions: &mut Vec<Action>) {
+        let (ended, waiting): (Vec<Drain>, Vec<Drain>) =
+            std::mem::take(&mut self.drains).into_iter().partition(|drain| drain.groups.iter().any(|group| groups.contains(group)));
+        self.drains = waiting;
+        for drain in ended {
+            actions.push(Action::Reply { token: drain.token, answer: Answer::Refused { why: why.to_owned() } });
+        }
+    }
+
+    fn held_by(&self, groups: &[GroupIndex]) -> usize {
+        groups.iter().filter_map(|group| self.monitors.get(group.0)).map(super::Monitor::held_count).sum()
+    }
+
+    fn expire(&mut self, now: Time, group: Option<&str>, item: &Item, actions: &mut Vec<Action>) -> Answer {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return refused,
+        };
+        let mut results = Vec::new();
+        for group in groups {
+            results.extend(self.with(now, actions, group, |monitor, turn| monitor.expire(turn, item)));
+        }
+        one_of(results, format!("{item} is not known in any of these groups"))
+    }
+
+    fn forget(&mut self, now: Time, group: Option<&str>, host: &str, actions: &mut Vec<Action>) -> Answer {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return refused,
+        };
+        let mut results = Vec::new();
+        for group in groups {
+            results.extend(self.with(now, actions, group, |monitor, _| monitor.forget(host)));
+        }
+        one_of(results, format!("no host {host:?} is known in any of these groups"))
+    }
+
+    /// Answers requests whose effect was to be on disk first.
+    pub(super) fn reply_stored(requests: Vec<(Token, String)>, outcome: &Outcome, actions: &mut Vec<Action>) {
+        for (token, message) in requests {
+            let answer = match outcome {
+                Outcome::Done => Answer::Done { message },
+                Outcome::Failed { why } => {
+                    actions.push(Action::Report { group: None, report: Report::StoreFailed { why: why.clone() } });
+                    Answer::Refused { why: format!("in effect, but it will not survive a restart of the daemon: {why}") }
+                }
+                Outcome::TimedOut => Answer::Refused { why: "in effect, but writing it to disk took too long".to_owned() },
+            };
+            actions.push(Action::Reply { token, answer });
+        }
+    }
+}
+
+/// How a request went in the groups that know what it is about.
+pub(super) enum Known {
+    /// Not known in this group.
+    No,
+    Done(String),
+    Refused(String),
+}
+
+/// One answer for all groups: refused if any refuses, done if any did it.
+fn one_of(results: Vec<Known>, unknown: String) -> Answer {
+    let mut done = None;
+    for result in results {
+        match result {
+            Known::Refused(why) => return Answer::Refused { why },
+            Known::Done(message) => done = Some(message),
+            Known::No => {}
+        }
+    }
+    done.map_or(Answer::Refused { why: unknown }, |message| Answer::Done { message })
+}
