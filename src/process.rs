@@ -1,4 +1,7 @@
 //! The running daemon: the only floor that reads the clock for the protocol.
 
 pub mod daemon;
+mod dispatch;
+mod reports;
 pub mod state;
+mod watchdog;

@@ -1,1 +1,290 @@
-//! Pick one event, stamp the time, handle, dispatch, re-arm the deadline.
+//! The running daemon: pick one event, stamp the time, handle, dispatch, re-arm the deadline.
+//!
+//! Nothing else reads the clock for the protocol; the node's deadline is the only protocol timer. Called by `bin/raisd.rs`.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::rand::SecureRandom;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::dispatch::{Dispatched, Dropped, Ports};
+use super::state::{StateDir, StateWriter};
+use super::watchdog::Watchdog;
+use crate::config::Config;
+use crate::node::event::{Arrival, Event, Heard, KernelChange, Token};
+use crate::node::{Node, Start};
+use crate::ports::announce::{AnnounceChange, Announcer};
+use crate::ports::api::{Api, Asked};
+use crate::ports::dns::Dns;
+use crate::ports::multicast::{ControlSockets, Received};
+use crate::ports::netlink::{Netlink, NetlinkEvents, Opened};
+use crate::ports::probe::Probes;
+use crate::ports::script::Scripts;
+use crate::types::host::BootId;
+use crate::types::time::Time;
+use crate::wire::{self, Inbound, Outbound};
+
+/// The process was told something that it cannot do on this machine.
+const EXIT_CONFIGURATION: u8 = 2;
+
+/// Runs until SIGTERM or SIGINT, in the foreground.
+#[must_use]
+pub fn run(config_path: &Path, config: Config) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime");
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
+    };
+    match runtime.block_on(serve(config_path, config)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            tracing::error!("raisd does not start: {error:#}");
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+    }
+}
+
+/// The clock of the protocol.
+struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that stamps the time")]
+    fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    fn now(&self) -> Time {
+        Time::after_start(self.start.elapsed())
+    }
+
+    fn instant(&self, time: Time) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.start + time.since_start())
+    }
+}
+
+/// What the ports say back.
+struct Inputs {
+    netlink: NetlinkEvents,
+    scripts: mpsc::UnboundedReceiver<Event>,
+    probes: mpsc::Receiver<Event>,
+    writer: mpsc::UnboundedReceiver<Event>,
+    api: mpsc::Receiver<Asked>,
+    announce: mpsc::Receiver<AnnounceChange>,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What the loop picks.
+enum Input {
+    Announce(AnnounceChange),
+    Asked(Asked),
+    Event(Event),
+    Hangup,
+    Interfaces,
+    Received(Received),
+    /// A port's thread has ended, which it does only if it panicked.
+    PortEnded(&'static str),
+}
+
+async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
+    let clock = Clock::start();
+    let state = StateDir::open(&config.state_dir)?;
+    let interfaces: Vec<String> = config.policy.groups.iter().map(|group| group.interface.clone()).collect();
+    let Opened { netlink, events: netlink_events, initial } = Netlink::open(interfaces).await?;
+    let mut changed = netlink.interfaces();
+    let sockets = ControlSockets::open(&config.control, &changed.borrow_and_update());
+    let (announcer, announce) = Announcer::open(netlink.interfaces())?;
+    let dns = config.dns.map(Dns::start).transpose()?;
+    let (api, asked) = Api::start(&config.socket)?;
+    let (scripts, script_events) = Scripts::new(config.policy.host.id, config.scripts);
+
+    let boot = draw_boot()?;
+    let incarnation = state.next_incarnation()?;
+    let stored = config.policy.groups.iter().map(|group| state.load_group(&group.name)).collect();
+    let (writer, writer_events) = StateWriter::start(state)?;
+
+    let mut outbound = Vec::new();
+    let mut inbound = Vec::new();
+    for (group, protection) in config.policy.groups.iter().zip(&config.protection) {
+        outbound.push(Outbound::new(&group.name, protection, config.policy.host.id, boot)?);
+        inbound.push(Inbound::new(&group.name, protection)?);
+    }
+    let (probes, probe_events) = Probes::start(config.tests, config.loads);
+
+    let start = Start { boot, incarnation, software: env!("CARGO_PKG_VERSION").to_owned(), stored, kernel: initial };
+    let (node, actions) = Node::start(clock.now(), &config.policy, start);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        incarnation = incarnation.0,
+        "raisd runs as host {} ({}) with {}",
+        config.policy.host.id,
+        config.policy.host.name,
+        config_path.display()
+    );
+    let names = config.policy.groups.into_iter().map(|group| group.name).collect();
+    let ports = Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
+    let inputs = Inputs {
+        netlink: netlink_events,
+        scripts: script_events,
+        probes: probe_events,
+        writer: writer_events,
+        api: asked,
+        announce,
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
+    };
+    let mut daemon = Daemon { clock, node, ports, inbound, boot, tokens: 0, watchdog: Watchdog::start() };
+    if let Dispatched::Exit { code } = daemon.ports.dispatch(actions) {
+        return Ok(code);
+    }
+    let code = daemon.turn_until_exit(inputs, changed).await;
+    drop(probes);
+    api.stop();
+    Ok(code)
+}
+
+/// 128 random bits, so that no two starts are taken for each other.
+fn draw_boot() -> anyhow::Result<BootId> {
+    let mut bits = [0; 16];
+    aws_lc_rs::rand::SystemRandom::new().fill(&mut bits).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    Ok(BootId(bits))
+}
+
+struct Daemon {
+    clock: Clock,
+    node: Node,
+    ports: Ports,
+    inbound: Vec<Inbound>,
+    boot: BootId,
+    tokens: u64,
+    watchdog: Watchdog,
+}
+
+impl Daemon {
+    async fn turn_until_exit(&mut self, mut inputs: Inputs, mut changed: tokio::sync::watch::Receiver<std::sync::Arc<crate::ports::interfaces::Interfaces>>) -> u8 {
+        loop {
+            self.watchdog.feed(self.clock.now());
+            let input = self.pick(&mut inputs, &mut changed).await;
+            let Some(event) = self.event_of(input, &mut changed) else { continue };
+            if let Dispatched::Exit { code } = self.feed(event) {
+                return code;
+            }
+            for change in self.ports.sockets.take_changes() {
+                if let Dispatched::Exit { code } = self.feed(Event::Kernel(change)) {
+                    return code;
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, event: Event) -> Dispatched {
+        let actions = self.node.handle(self.clock.now(), event);
+        self.ports.dispatch(actions)
+    }
+
+    /// The next thing that happened. What is due comes before what has arrived, so that no flood can delay a heartbeat;
+    /// the kernel and the operator come before the network.
+    async fn pick(&mut self, inputs: &mut Inputs, changed: &mut tokio::sync::watch::Receiver<std::sync::Arc<crate::ports::interfaces::Interfaces>>) -> Input {
+        let deadline = self.node.deadline().map(|deadline| self.clock.instant(deadline));
+        let timeout = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = timeout => Input::Event(Event::Timeout),
+            _ = inputs.terminate.recv() => Input::Event(Event::Stopped),
+            _ = inputs.interrupt.recv() => Input::Event(Event::Stopped),
+            event = inputs.netlink.recv() => event.map_or(Input::PortEnded("netlink"), Input::Event),
+            Some(event) = inputs.scripts.recv() => Input::Event(event),
+            event = inputs.writer.recv() => event.map_or(Input::PortEnded("state"), Input::Event),
+            result = changed.changed() => if result.is_ok() { Input::Interfaces } else { Input::PortEnded("netlink") },
+            Some(asked) = inputs.api.recv() => Input::Asked(asked),
+            Some(event) = inputs.probes.recv() => Input::Event(event),
+            Some(change) = inputs.announce.recv() => Input::Announce(change),
+            _ = inputs.hangup.recv() => Input::Hangup,
+            received = self.ports.sockets.recv() => Input::Received(received),
+        }
+    }
+
+    /// What the core is told of it, if anything.
+    fn event_of(&mut self, input: Input, changed: &mut tokio::sync::watch::Receiver<std::sync::Arc<crate::ports::interfaces::Interfaces>>) -> Option<Event> {
+        match input {
+            Input::Event(event) => Some(event),
+            Input::Received(received) => self.open(&received).map(Event::Heard),
+            Input::Asked(asked) => {
+                self.tokens += 1;
+                let token = Token(self.tokens);
+                // Whoever has gone away is not waited for.
+                self.ports.replies.retain(|_, reply| !reply.is_closed());
+                self.ports.replies.insert(token, asked.reply);
+                Some(Event::Asked { token, request: asked.request })
+            }
+            Input::Interfaces => {
+                let interfaces = changed.borrow_and_update().clone();
+                self.ports.sockets.refresh(&interfaces);
+                let mut changes = self.ports.sockets.take_changes().into_iter();
+                let first = changes.next();
+                for change in changes {
+                    let actions = self.node.handle(self.clock.now(), Event::Kernel(change));
+                    self.ports.dispatch(actions);
+                }
+                first.map(Event::Kernel)
+            }
+            Input::Announce(AnnounceChange { interface, fault: Some(fault) }) => {
+                tracing::warn!(interface, "announcements on {interface} fail: {fault}");
+                None
+            }
+            Input::Announce(AnnounceChange { interface, fault: None }) => {
+                tracing::info!(interface, "announcements on {interface} go out again");
+                None
+            }
+            Input::Hangup => {
+                tracing::warn!("SIGHUP is ignored: this version does not reload; `systemctl restart raisd` hands over and comes back");
+                None
+            }
+            Input::PortEnded(port) => {
+                tracing::error!(port, "the {port} thread has ended, so this host can no longer serve; giving everything up");
+                Some(Event::Stopped)
+            }
+        }
+    }
+
+    /// Opens a datagram; what does not open is counted by reason and has no effect.
+    fn open(&mut self, received: &Received) -> Option<Heard> {
+        let group = received.group;
+        let inbound = self.inbound.get_mut(group.0)?;
+        match inbound.open(&received.bytes) {
+            // Our own, heard back.
+            Ok(opened) if opened.sender.boot == self.boot => None,
+            Ok(opened) => Some(Heard {
+                group,
+                network: received.network,
+                sender: opened.sender,
+                number: opened.number,
+                arrival: match opened.arrival {
+                    wire::Arrival::First => Arrival::First,
+                    wire::Arrival::Again => Arrival::Again,
+                },
+                records: opened.records,
+            }),
+            Err(dropped) => {
+                *self.ports.dropped.entry((group.0, dropped.reason())).or_default() += 1;
+                tracing::debug!(from = %received.from, reason = dropped.reason(), "a datagram was dropped: {dropped}");
+                None
+            }
+        }
+    }
+}

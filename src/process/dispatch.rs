@@ -1,0 +1,105 @@
+//! From action to port: one exhaustive `match` without a decision.
+//!
+//! Address changes of one list leave as one batch at its end: no action rests on another of the same list.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tokio::sync::oneshot;
+
+use super::reports;
+use super::state::{StateWriter, Write};
+use crate::node::action::Action;
+use crate::node::event::{Answer, GroupIndex, Token};
+use crate::ports::announce::Announcer;
+use crate::ports::dns::Dns;
+use crate::ports::multicast::ControlSockets;
+use crate::ports::netlink::{AddressChange, ChangeKind, Netlink};
+use crate::ports::script::Scripts;
+use crate::wire::Outbound;
+
+/// Datagrams dropped, by group and reason.
+pub(super) type Dropped = BTreeMap<(usize, &'static str), u64>;
+
+/// The ports of a running daemon.
+pub(super) struct Ports {
+    pub(super) names: Vec<String>,
+    pub(super) sockets: ControlSockets,
+    pub(super) outbound: Vec<Outbound>,
+    pub(super) netlink: Netlink,
+    pub(super) announcer: Announcer,
+    pub(super) scripts: Scripts,
+    pub(super) dns: Option<Dns>,
+    pub(super) writer: StateWriter,
+    pub(super) replies: HashMap<Token, oneshot::Sender<Answer>>,
+    pub(super) dropped: Dropped,
+}
+
+/// Whether the daemon goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Dispatched {
+    GoOn,
+    /// Everything is done; end the process with this code.
+    Exit { code: u8 },
+}
+
+impl Ports {
+    /// Does all that the core has said, in order.
+    pub(super) fn dispatch(&mut self, actions: Vec<Action>) -> Dispatched {
+        let mut changes: Vec<AddressChange> = Vec::new();
+        let mut dispatched = Dispatched::GoOn;
+        for action in actions {
+            match action {
+                Action::AddAddress { op, interface, address } => changes.push(AddressChange { op, kind: ChangeKind::Add, interface, address }),
+                Action::RemoveAddress { op, interface, address } => changes.push(AddressChange { op, kind: ChangeKind::Remove, interface, address }),
+                Action::Announce { interface, addresses } => log_failure("announce", self.announcer.announce(&interface, &addresses)),
+                Action::RunScript { op, job } => self.scripts.run(op, job),
+                Action::Send { group, message } => match self.outbound.get_mut(group.0).map(|outbound| outbound.pack(&message)) {
+                    Some(Ok(datagrams)) => self.sockets.send(group, &datagrams),
+                    Some(Err(error)) => tracing::error!(group = self.name(Some(group)), %error, "a control message was not sent"),
+                    None => tracing::error!(?group, "a control message for a group that is not configured was not sent"),
+                },
+                Action::PublishZone { group, zone } => {
+                    if let Some(dns) = &self.dns {
+                        dns.publish(group, &zone);
+                    }
+                }
+                Action::StoreGroup { op, group, state } => {
+                    let name = self.name(Some(group)).to_owned();
+                    self.writer.write(op, Write::Group { name, state });
+                }
+                Action::StoreIncarnation { op, incarnation } => self.writer.write(op, Write::Incarnation(incarnation)),
+                Action::Report { group, report } => reports::log(self.name(group), &report),
+                Action::Reply { token, answer } => self.reply(token, answer),
+                Action::Exit { code } => dispatched = Dispatched::Exit { code },
+            }
+        }
+        if !changes.is_empty() {
+            log_failure("change addresses", self.netlink.change(changes));
+        }
+        dispatched
+    }
+
+    fn name(&self, group: Option<GroupIndex>) -> &str {
+        group.and_then(|group| self.names.get(group.0)).map_or("", String::as_str)
+    }
+
+    fn reply(&mut self, token: Token, mut answer: Answer) {
+        if let Answer::Status(view) = &mut answer {
+            for ((group, reason), count) in &self.dropped {
+                if let Some(group) = view.groups.get_mut(*group) {
+                    group.dropped.insert((*reason).to_owned(), *count);
+                }
+            }
+        }
+        // The caller may have gone away meanwhile, which needs no action.
+        if let Some(reply) = self.replies.remove(&token) {
+            drop(reply.send(answer));
+        }
+    }
+}
+
+fn log_failure<E: std::error::Error>(operation: &str, result: Result<(), E>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "could not {operation}");
+    }
+}

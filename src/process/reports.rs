@@ -1,0 +1,102 @@
+//! Reports of the core as lines in the log: what happened, why, and what to do.
+//!
+//! One exhaustive `match`. Lines that are traps carry `trap` with the trap's name.
+
+use tracing::{error, info, warn};
+
+use crate::node::action::Report;
+use crate::types::host::Duty;
+use crate::types::message::CommandKind;
+
+/// Writes a report to the log. `group` is empty for what concerns the host.
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each report, in the order of the enum")]
+pub(super) fn log(group: &str, report: &Report) {
+    match report {
+        Report::Acquired { item, epoch, reason } => {
+            info!(group, %item, %epoch, %reason, trap = "acquire", "online with {item}: {reason}");
+        }
+        Report::AcquireFailed { item, epoch, reason, why, back_off } => {
+            warn!(group, %item, %epoch, %reason, trap = "acquire-fail",
+                "could not take {item} ({why}); it is off again, this host is not given it for {} s", back_off.as_secs());
+        }
+        Report::AddressForeign { item, interface } => {
+            error!(group, %item, interface,
+                "{item} is on {interface} without this program's mark and is left alone, so two hosts may answer for it; remove it from the system's network configuration (`ip address del {item} dev {interface}`)");
+        }
+        Report::AddressFound { item, interface } => {
+            warn!(group, %item, interface, "{item} was put on {interface} by something else; taken over, marked, and now subject to the leader");
+        }
+        Report::AddressLost { item, interface, times } => {
+            warn!(group, %item, interface, times, "something else removed {item} from {interface} (time {times} in a row); putting it back");
+        }
+        Report::CannotAssign { item, why } => {
+            error!(group, %item, trap = "cannot-assign", "nobody serves {item}: {why}; it is tried again as soon as that changes");
+        }
+        Report::CanServe => info!(group, "this host can serve"),
+        Report::CannotServe { why } => warn!(group, "this host cannot serve: {why}"),
+        Report::Conflict { item, kept } => {
+            error!(group, %item, trap = "conflict", "several live hosts prefer {item}; {kept} counts, take it out of the configuration of the others");
+        }
+        Report::ConfigurationDiffers { host } => {
+            warn!(group, %host, "group-wide keys of {host} differ from this leader's, whose values rule; compare the [[group]] sections");
+        }
+        Report::Decided { kind, to, item, epoch, reason } => {
+            let verb = match kind {
+                CommandKind::Acquire => "take",
+                CommandKind::Release => "give up",
+            };
+            info!(group, %item, %to, %epoch, %reason, "leader: {to} is to {verb} {item}: {reason}");
+        }
+        Report::DuplicateId { boot } => {
+            error!(group, boot, trap = "duplicate-id",
+                "another daemon uses this host's id and started earlier; everything is given up and this daemon stops; give one of the two another host.id");
+        }
+        Report::DuplicateSettled { item, kept, released } => {
+            let released: Vec<String> = released.iter().map(ToString::to_string).collect();
+            warn!(group, %item, %kept, "several hosts held {item}; {kept} keeps it, released by {}", released.join(", "));
+        }
+        Report::DutyChanged { duty, why } => {
+            let said = match duty {
+                Duty::Active => "resumed: acquires what the leader assigns",
+                Duty::Quiesced => "quiesced: acquires nothing, keeps what it serves",
+                Duty::Draining => "draining: gives up what it serves",
+            };
+            info!(group, why, "{said}");
+        }
+        Report::Expired { item, why } => info!(group, %item, "{item} has expired: {why}"),
+        Report::HostHeard { host, name } => info!(group, %host, "host {name} is heard"),
+        Report::HostLeft { host, name } => info!(group, %host, "host {name} has stopped in order"),
+        Report::HostSilent { host, name, silent_for } => {
+            warn!(group, %host, trap = "host-silent", "host {name} has not been heard for {} ms; what it held is served elsewhere", silent_for.as_millis());
+        }
+        Report::LeaderChanged { leader, was } => {
+            let text = |id: &Option<crate::types::host::HostId>| id.map_or_else(|| "nobody".to_owned(), |id| id.to_string());
+            info!(group, trap = "leader-changed", "leader is {} (was {})", text(leader), text(was));
+        }
+        Report::LimitReached { what, limit } => {
+            error!(group, limit, "more was heard of ({what}) than is remembered; what does not fit is ignored; look for a host that says too much");
+        }
+        Report::NetworkFails { what, why } => warn!(group, "{what} does not work: {why}"),
+        Report::NetworkWorks { what } => info!(group, "{what} works again"),
+        Report::Released { item, epoch, reason } => {
+            info!(group, %item, %epoch, %reason, trap = "release", "gave up {item}: {reason}");
+        }
+        Report::ReleaseFailed { item, epoch, reason, why } => {
+            warn!(group, %item, %epoch, %reason, trap = "release-fail", "while giving up {item}: {why}");
+        }
+        Report::Settled => info!(group, "has listened long enough to lead and to acquire"),
+        Report::Stalled { late } => {
+            warn!(group, "this daemon did not run for {} ms; it listens anew before it decides anything", late.as_millis());
+        }
+        Report::StoreFailed { why } => {
+            error!(group, "state could not be written, a restart would not know it: {why}");
+        }
+        Report::TestFailed { test, why } => {
+            warn!(group, test, trap = "test-failed", "test {test} fails: {why}; this host gives up what it serves");
+        }
+        Report::ZoneChanged { serial, advertised } => {
+            let advertised: Vec<String> = advertised.iter().map(ToString::to_string).collect();
+            info!(group, serial, "zone serial {serial} advertises {}", if advertised.is_empty() { "nothing".to_owned() } else { advertised.join(" ") });
+        }
+    }
+}
