@@ -105,11 +105,7 @@ async fn zone(State(daemon): State<Daemon>, selection: SelectionResult) -> Resul
     Ok(json(StatusCode::OK, &Zones::from(view)))
 }
 
-async fn change<C: Call>(
-    State(daemon): State<Daemon>,
-    Extension(caller): Extension<Caller>,
-    body: Body,
-) -> Result<Response, Failure> {
+async fn change<C: Call>(State(daemon): State<Daemon>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, Failure> {
     let call: C = read(body).await?;
     let request = call.to_request().map_err(|wrong| Failure::Body { wrong, expected: C::EXPECTED })?;
     log(&call, &request, caller);
