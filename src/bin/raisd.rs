@@ -209,3 +209,37 @@ where
         self.0.format_event(context, writer, event)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn the_journal_gets_priorities_and_no_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = tracing_subscriber::fmt()
+            .with_max_level(Level::DEBUG)
+            .with_writer(Mutex::new(file.reopen().unwrap()))
+            .with_ansi(false)
+            .event_format(JournalFormat(Format::default().without_time()))
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            tracing::error!("a");
+            tracing::warn!("b");
+            tracing::info!(group = "www", "c");
+            tracing::debug!("d");
+        });
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let source = "raisd::tests:";
+        let expected = [("<3>ERROR", "a"), ("<4> WARN", "b"), ("<6> INFO", "c group=\"www\""), ("<7>DEBUG", "d")];
+        assert_eq!(lines, expected.map(|(level, words)| format!("{level} {source} {words}")));
+    }
+
+    #[test]
+    fn the_default_filter_is_one() {
+        EnvFilter::builder().parse(LOG_DEFAULT).unwrap();
+    }
+}
