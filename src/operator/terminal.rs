@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal;
 
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::words::printable;
 
@@ -129,6 +129,16 @@ impl Terminal {
         table.set_header(headings.iter().map(|heading| self.cell(Tone::Quiet, heading)));
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
+        }
+        table
+    }
+
+    /// The same; the first column, which names what the line is about, is never broken.
+    #[must_use]
+    pub fn table_of(self, headings: &[&str]) -> Table {
+        let mut table = self.table(headings);
+        if let Some(first) = table.column_mut(0) {
+            first.set_constraint(ColumnConstraint::ContentWidth);
         }
         table
     }

@@ -27,7 +27,7 @@ pub fn render(zones: &Zones, terminal: Terminal) -> String {
         if zone.advertised.is_empty() && zone.withheld.is_empty() {
             continue;
         }
-        let mut table = terminal.table(&["ADDRESS", "STATE", "REASON"]);
+        let mut table = terminal.table_of(&["ADDRESS", "STATE", "REASON"]);
         for address in &zone.advertised {
             table.add_row([
                 terminal.cell(Tone::Plain, address.to_string()),

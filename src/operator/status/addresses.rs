@@ -18,15 +18,17 @@ const LINES_MAX: usize = 40;
 /// So many ranges of addresses are named on a shared line.
 const RANGES_MAX: usize = 4;
 
+const HEADINGS: [&str; 6] = ["ADDRESS", "STATE", "SERVED BY", "PREFERRED", "SINCE", "REASON"];
+
 pub(super) fn table(group: &GroupView, names: &Names, terminal: Terminal, detail: Detail) -> String {
     let doubled: BTreeSet<IpAddr> = Served::of(group).doubled.into_iter().map(|(address, _)| address).collect();
     let facts = group.addresses.iter().map(|address| (Facts::of(address, doubled.contains(&address.address), names), address));
-    let mut table = terminal.table(&["ADDRESS", "STATE", "SERVED BY", "PREFERRED", "SINCE", "REASON"]);
     let shares = match detail {
         Detail::Each => false,
         Detail::Grouped => group.addresses.len() > LINES_MAX,
     };
     if !shares {
+        let mut table = terminal.table_of(&HEADINGS);
         for (facts, address) in facts {
             let which = format!("{}/{}", address.address, address.prefix);
             let reason = match address.orphan_remaining_ms {
@@ -42,6 +44,7 @@ pub(super) fn table(group: &GroupView, names: &Names, terminal: Terminal, detail
         sets.entry(facts).or_default().push(address);
     }
     let lines = sets.len();
+    let mut table = terminal.table(&HEADINGS);
     for (facts, set) in sets {
         let reason = facts.reason.clone();
         facts.add_to(&mut table, terminal, ranges(&set), since(&set), reason);

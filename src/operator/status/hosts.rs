@@ -1,11 +1,11 @@
 //! The hosts of a group: how many are well, and a line for each.
 
+use comfy_table::CellAlignment;
+
 use crate::operator::terminal::{Terminal, Tone};
 use crate::operator::words::{count, millis};
 use crate::types::host::Role;
 use crate::types::view::{GroupView, HostView};
-
-use comfy_table::CellAlignment;
 
 /// `3 of 4 hosts`: of those that are known and meant to serve, how many are heard and pass their tests.
 pub(super) fn tally(group: &GroupView, terminal: Terminal) -> String {
@@ -22,16 +22,19 @@ pub(super) fn tally(group: &GroupView, terminal: Terminal) -> String {
 }
 
 pub(super) fn table(group: &GroupView, terminal: Terminal) -> String {
-    let mut table = terminal.table(&["HOST", "NAME", "STATE", "SERVING", "UTILIZATION", "AGE"]);
+    let mut table = terminal.table_of(&["HOST", "NAME", "STATE", "SERVING", "UTILIZATION", "AGE"]);
+    for numbers in table.column_iter_mut().skip(3) {
+        numbers.set_cell_alignment(CellAlignment::Right);
+    }
     for host in &group.hosts {
         let (tone, state) = state(host, group);
         table.add_row([
             terminal.cell(Tone::Plain, host.id.to_string()),
             terminal.cell(Tone::Plain, &host.name),
             terminal.cell(tone, state),
-            terminal.cell(Tone::Plain, host.serving.len().to_string()).set_alignment(CellAlignment::Right),
-            terminal.cell(Tone::Plain, utilization(host)).set_alignment(CellAlignment::Right),
-            terminal.cell(Tone::Plain, if host.is_self { "-".to_owned() } else { millis(host.age_ms) }).set_alignment(CellAlignment::Right),
+            terminal.cell(Tone::Plain, host.serving.len().to_string()),
+            terminal.cell(Tone::Plain, utilization(host)),
+            terminal.cell(Tone::Plain, if host.is_self { "-".to_owned() } else { millis(host.age_ms) }),
         ]);
     }
     terminal.lines(&table)
