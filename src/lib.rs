@@ -9,6 +9,8 @@ pub mod config;
 #[cfg(feature = "daemon")]
 pub mod demo;
 #[cfg(feature = "daemon")]
+pub mod operator;
+#[cfg(feature = "daemon")]
 pub mod ports;
 #[cfg(feature = "daemon")]
 pub mod process;

@@ -1,2 +1,211 @@
-//! The daemon.
-fn main() {}
+//! `raisctl`, the operator's program: arguments and exit codes. What it does is in `raisd::operator`.
+//!
+//! Exit codes: 0 done, 1 the daemon refused or could not, 2 usage or configuration, 3 no daemon answers.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use raisd::operator::client::{Client, ClientError};
+use raisd::operator::drain::drain;
+use raisd::operator::status::{self, Detail};
+use raisd::operator::terminal::Terminal;
+use raisd::operator::words::{millis, read_duration};
+use raisd::operator::zone;
+use raisd::ports::api::call::{Call, DRAIN_TIME_MAX, Drain, Expire, Forget, Quiesce, Resume};
+use raisd::types::item::ServiceAddress;
+
+/// Shows and steers the raisd of this host.
+#[derive(Parser)]
+#[command(name = "raisctl", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 the daemon refused or could not, 2 usage or configuration, 3 no daemon answers.")]
+struct Arguments {
+    /// The daemon's socket
+    #[arg(long, global = true, env = "RAISD_SOCKET", default_value = "/run/raisd/raisd.sock", value_name = "PATH")]
+    socket: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Who serves what, who leads, what is advertised
+    Status {
+        #[command(flatten)]
+        groups: Groups,
+        /// The daemon's JSON as it is (docs/status.schema.json)
+        #[arg(long)]
+        json: bool,
+        /// Exit with 1 if any address is unserved or held twice
+        #[arg(long)]
+        exit_code: bool,
+        /// A line for each address, however many there are; always so in a pipe
+        #[arg(long, conflicts_with = "json")]
+        all: bool,
+    },
+    /// What the zones advertise, what they withhold and why
+    Zone {
+        #[command(flatten)]
+        groups: Groups,
+        /// The daemon's JSON as it is
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let this host acquire nothing; it keeps what it serves. Survives a restart
+    Quiesce {
+        #[command(flatten)]
+        groups: Groups,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// End quiesce and drain
+    Resume {
+        #[command(flatten)]
+        groups: Groups,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Quiesce this host, move away all that it holds, and return when it is gone
+    ///
+    /// If it is not gone in time, the exit code is 1 and the host stays quiesced.
+    Drain {
+        #[command(flatten)]
+        groups: Groups,
+        #[command(flatten)]
+        reason: Reason,
+        /// How long to wait: a whole number and ms, s, m or h
+        #[arg(long, default_value = "60s", value_parser = drain_timeout, value_name = "DURATION")]
+        timeout: Duration,
+    },
+    /// Forget an address that its preferred host no longer brings
+    Expire {
+        /// The address; a prefix length is accepted and has no meaning
+        #[arg(value_parser = service_address)]
+        address: IpAddr,
+        #[command(flatten)]
+        groups: Groups,
+    },
+    /// Forget a host that will not come back
+    Forget {
+        /// Its id or name
+        host: String,
+        #[command(flatten)]
+        groups: Groups,
+    },
+}
+
+#[derive(Args)]
+struct Groups {
+    /// Only this service group
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+}
+
+#[derive(Args)]
+struct Reason {
+    /// Why, for the log and for whoever looks next
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    reason: String,
+}
+
+fn drain_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = read_duration(text)?;
+    if timeout > DRAIN_TIME_MAX {
+        return Err(format!("{text} is longer than a drain is waited for, {}", millis(24 * 60 * 60 * 1000)));
+    }
+    Ok(timeout)
+}
+
+fn service_address(text: &str) -> Result<IpAddr, String> {
+    text.parse::<ServiceAddress>().map(|address| address.address).map_err(|error| error.to_string())
+}
+
+/// Why the exit code is not 0.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The text has said so already.
+    #[error("an address is unserved or held twice")]
+    NotWhole,
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    #[error("cannot prepare to talk to the daemon: {0}")]
+    Runtime(io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(error) if error.is_unreached() => 3,
+            Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(arguments)),
+        Err(error) => Err(Failure::Runtime(error)),
+    };
+    let Err(failure) = done else { return ExitCode::SUCCESS };
+    match &failure {
+        Failure::NotWhole => {}
+        Failure::Client(_) | Failure::Output(_) | Failure::Runtime(_) => eprintln!("raisctl: {failure}"),
+    }
+    ExitCode::from(failure.exit_code())
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = Client::new(arguments.socket);
+    match arguments.command {
+        Command::Status { groups, json, exit_code, all } => {
+            let status = client.status(groups.group.as_deref()).await?;
+            let terminal = Terminal::of_stdout();
+            let text = if json { status.text } else { status::render(&status.value, terminal, detail(terminal, all)) };
+            print(&text)?;
+            if exit_code && !status::is_whole(&status.value) { Err(Failure::NotWhole) } else { Ok(()) }
+        }
+        Command::Zone { groups, json } => {
+            let zones = client.zones(groups.group.as_deref()).await?;
+            print(&if json { zones.text } else { zone::render(&zones.value, Terminal::of_stdout()) })
+        }
+        Command::Quiesce { groups, reason } => call(&client, &Quiesce { group: groups.group, reason: reason.reason }).await,
+        Command::Resume { groups, reason } => call(&client, &Resume { group: groups.group, reason: reason.reason }).await,
+        Command::Drain { groups, reason, timeout } => {
+            let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            let message = drain(&client, &Drain { group: groups.group, reason: reason.reason, timeout_ms }).await?;
+            print(&format!("{message}\n"))
+        }
+        Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
+        Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
+    }
+}
+
+/// Who reads a pipe searches it; who reads a screen wants to see all at once.
+fn detail(terminal: Terminal, all: bool) -> Detail {
+    match terminal {
+        Terminal::Pipe => Detail::Each,
+        Terminal::Screen { .. } if all => Detail::Each,
+        Terminal::Screen { .. } => Detail::Grouped,
+    }
+}
+
+async fn call<C: Call>(client: &Client, call: &C) -> Result<(), Failure> {
+    let message = client.call(call).await?;
+    print(&format!("{message}\n"))
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // `raisctl status | head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Failure::Output),
+    }
+}

@@ -1,0 +1,269 @@
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::node::event::Answer;
+use crate::types::item::Item;
+use crate::types::view::View;
+
+struct Started {
+    directory: TempDir,
+    api: Api,
+    requests: mpsc::Receiver<Asked>,
+}
+
+fn start() -> Started {
+    let directory = tempfile::tempdir().unwrap();
+    let (api, requests) = Api::start(&directory.path().join("raisd.sock")).unwrap();
+    Started { directory, api, requests }
+}
+
+fn send(path: &Path, method: &str, target: &str, body: &str) -> StdStream {
+    let mut stream = StdStream::connect(path).unwrap();
+    let length = body.len();
+    write!(stream, "{method} {target} HTTP/1.1\r\nHost: raisd\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    stream
+}
+
+fn receive(mut stream: StdStream) -> (u16, Value) {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
+/// Sends a request that the API answers without asking the daemon.
+fn rejected(started: &mut Started, method: &str, target: &str, body: &str) -> (u16, Value) {
+    let answer = receive(send(started.api.path(), method, target, body));
+    assert!(started.requests.try_recv().is_err(), "{method} {target} {body} reached the daemon");
+    answer
+}
+
+fn view() -> View {
+    serde_json::from_str(include_str!("../../../tests/samples/status.json")).unwrap()
+}
+
+#[test]
+fn each_path_asks_the_daemon_its_question_once() {
+    let minute = Duration::from_secs(60);
+    let www = || Some("www".to_owned());
+    let table = [
+        ("quiesce", "", Request::Quiesce { group: None, reason: String::new() }),
+        ("quiesce", r#"{"group":"www","reason":"new disk"}"#, Request::Quiesce { group: www(), reason: "new disk".to_owned() }),
+        ("resume", r#"{"group":"www","reason":"done"}"#, Request::Resume { group: www() }),
+        ("drain", "{}", Request::Drain { group: None, timeout: minute, reason: String::new() }),
+        ("drain", r#"{"timeout_ms":5}"#, Request::Drain { group: None, timeout: Duration::from_millis(5), reason: String::new() }),
+        (
+            "expire",
+            r#"{"address":"2001:db8::1","group":"www"}"#,
+            Request::Expire { group: www(), item: Item::Address("2001:db8::1".parse().unwrap()) },
+        ),
+        ("forget", r#"{"host":"web4"}"#, Request::Forget { group: None, host: "web4".to_owned() }),
+    ];
+    let mut started = start();
+    for (verb, body, expected) in table {
+        let stream = send(started.api.path(), "POST", &format!("/api/v1/{verb}"), body);
+        let asked = started.requests.blocking_recv().unwrap();
+        assert_eq!(asked.request, expected);
+        asked.reply.send(Answer::Done { message: format!("{verb}: done") }).unwrap();
+        assert_eq!(receive(stream), (200, serde_json::json!({"message": format!("{verb}: done")})));
+    }
+    assert!(started.requests.try_recv().is_err());
+}
+
+#[test]
+fn status_is_the_view_and_zone_is_its_zones() {
+    let mut started = start();
+    for (target, expected) in [
+        ("/api/v1/status", serde_json::to_value(view()).unwrap()),
+        ("/api/v1/status?group=www", serde_json::to_value(view()).unwrap()),
+        ("/api/v1/zone?group=www", serde_json::to_value(call::Zones::from(view())).unwrap()),
+    ] {
+        let stream = send(started.api.path(), "GET", target, "");
+        let asked = started.requests.blocking_recv().unwrap();
+        assert_eq!(asked.request, Request::Status);
+        asked.reply.send(Answer::Status(Box::new(view()))).unwrap();
+        assert_eq!(receive(stream), (200, expected), "{target}");
+    }
+}
+
+#[test]
+fn an_unknown_group_is_answered_with_the_known_ones() {
+    let mut started = start();
+    let stream = send(started.api.path(), "GET", "/api/v1/zone?group=w%20w", "");
+    started.requests.blocking_recv().unwrap().reply.send(Answer::Status(Box::new(view()))).unwrap();
+    assert_eq!(receive(stream), (404, serde_json::json!({"error": "no group \"w w\"; this host has: www"})));
+}
+
+#[test]
+fn what_the_daemon_refuses_is_a_conflict_with_its_words() {
+    let mut started = start();
+    let stream = send(started.api.path(), "POST", "/api/v1/expire", r#"{"address":"192.0.2.1"}"#);
+    let asked = started.requests.blocking_recv().unwrap();
+    asked.reply.send(Answer::Refused { why: "web1 prefers 192.0.2.1".to_owned() }).unwrap();
+    assert_eq!(receive(stream), (409, serde_json::json!({"error": "web1 prefers 192.0.2.1"})));
+}
+
+#[test]
+fn a_wrong_body_is_answered_with_what_is_expected() {
+    let mut started = start();
+    let long = format!(r#"{{"reason":"{}"}}"#, "x".repeat(call::TEXT_BYTES_MAX + 1));
+    for (verb, body) in [
+        ("quiesce", "not json"),
+        ("quiesce", r#"{"grup":"www"}"#),
+        ("quiesce", r#"{"reason":"\u001b[31m"}"#),
+        ("quiesce", long.as_str()),
+        ("resume", r#"{"group":7}"#),
+        ("drain", r#"{"timeout_ms":-1}"#),
+        ("drain", r#"{"timeout_ms":18446744073709551615}"#),
+        ("expire", "{}"),
+        ("expire", r#"{"address":"192.0.2"}"#),
+        ("forget", r#"{"host":""}"#),
+    ] {
+        let (status, answer) = rejected(&mut started, "POST", &format!("/api/v1/{verb}"), body);
+        assert_eq!(status, 400, "{verb} {body}");
+        assert!(answer["error"].as_str().unwrap().contains("expected: {"), "{answer}");
+        assert!(answer["expected"].is_string(), "{answer}");
+    }
+}
+
+#[test]
+fn unknown_paths_methods_queries_and_long_bodies_are_refused_as_json() {
+    let mut started = start();
+    let long = " ".repeat(BODY_BYTES_MAX + 1);
+    for (method, target, body, expected) in [
+        ("GET", "/", "", 404),
+        ("POST", "/api/v1/explode", "{}", 404),
+        ("POST", "/api/v1/status", "{}", 405),
+        ("GET", "/api/v1/drain", "", 405),
+        ("GET", "/api/v1/zone?grup=www", "", 400),
+        ("POST", "/api/v1/quiesce", long.as_str(), 413),
+    ] {
+        let (status, answer) = rejected(&mut started, method, target, body);
+        assert_eq!(status, expected, "{method} {target}");
+        assert!(answer["error"].is_string(), "{answer}");
+    }
+}
+
+#[test]
+fn a_full_queue_is_said_to_be_full() {
+    let mut started = start();
+    let waiting: Vec<_> = (0..REQUESTS_MAX).map(|_| send(started.api.path(), "GET", "/api/v1/status", "")).collect();
+    while started.requests.len() < REQUESTS_MAX {
+        std::thread::yield_now();
+    }
+    let (status, answer) = receive(send(started.api.path(), "GET", "/api/v1/status", ""));
+    assert_eq!(status, 503, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("32 requests waiting"), "{answer}");
+    for stream in waiting {
+        started.requests.blocking_recv().unwrap().reply.send(Answer::Status(Box::new(view()))).unwrap();
+        assert_eq!(receive(stream).0, 200);
+    }
+}
+
+#[test]
+fn waiting_drains_leave_room_for_status() {
+    let mut started = start();
+    let mut waiting = Vec::new();
+    let mut asked = Vec::new();
+    for _ in 0..CONNECTIONS_MAX / 2 {
+        waiting.push(send(started.api.path(), "POST", "/api/v1/drain", "{}"));
+        asked.push(started.requests.blocking_recv().unwrap());
+    }
+    assert_eq!(rejected(&mut started, "POST", "/api/v1/drain", "{}").0, 503);
+    let stream = send(started.api.path(), "GET", "/api/v1/status", "");
+    started.requests.blocking_recv().unwrap().reply.send(Answer::Status(Box::new(view()))).unwrap();
+    assert_eq!(receive(stream).0, 200);
+}
+
+#[test]
+fn connections_that_say_nothing_do_not_stop_the_others() {
+    let mut started = start();
+    let silent: Vec<_> = (1..CONNECTIONS_MAX).map(|_| StdStream::connect(started.api.path()).unwrap()).collect();
+    let stream = send(started.api.path(), "GET", "/api/v1/status", "");
+    started.requests.blocking_recv().unwrap().reply.send(Answer::Status(Box::new(view()))).unwrap();
+    assert_eq!(receive(stream).0, 200);
+    drop(silent);
+}
+
+#[test]
+fn a_caller_that_goes_away_harms_nobody() {
+    let mut started = start();
+    drop(send(started.api.path(), "POST", "/api/v1/quiesce", "{}"));
+    let mut asked = started.requests.blocking_recv().unwrap();
+    let waiter = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    waiter.block_on(asked.reply.closed());
+    let stream = send(started.api.path(), "POST", "/api/v1/resume", "{}");
+    started.requests.blocking_recv().unwrap().reply.send(Answer::Done { message: String::new() }).unwrap();
+    assert_eq!(receive(stream).0, 200);
+}
+
+#[test]
+fn stopping_answers_who_waits_and_removes_the_socket() {
+    let Started { directory, api, mut requests } = start();
+    let path = api.path().to_owned();
+    let stream = send(&path, "POST", "/api/v1/drain", "{}");
+    drop(requests.blocking_recv().unwrap());
+    drop(requests);
+    api.stop();
+    assert_eq!(receive(stream), (503, serde_json::json!({"error": "the daemon is stopping"})));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn only_owner_and_group_may_connect() {
+    let started = start();
+    assert_eq!(std::fs::metadata(started.api.path()).unwrap().permissions().mode() & 0o777, 0o660);
+}
+
+#[test]
+fn the_socket_of_a_living_daemon_is_refused_and_that_of_a_dead_one_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("raisd.sock");
+    let other = StdListener::bind(&path).unwrap();
+    let error = Api::start(&path).unwrap_err();
+    assert!(matches!(error, ApiError::Living { .. }), "{error}");
+    assert!(error.to_string().contains("another raisd answers on"), "{error}");
+    drop(other);
+    let (api, _requests) = Api::start(&path).unwrap();
+    assert!(StdStream::connect(api.path()).is_ok());
+}
+
+#[test]
+fn what_is_not_a_socket_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("raisd.sock");
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(Api::start(&path), Err(ApiError::NotASocket { .. })));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_socket_that_took_the_place_of_ours_is_left_alone() {
+    let started = start();
+    let path = started.api.path().to_owned();
+    std::fs::remove_file(&path).unwrap();
+    let _other = StdListener::bind(&path).unwrap();
+    started.api.stop();
+    assert!(StdStream::connect(&path).is_ok());
+}
+
+#[test]
+fn the_directory_of_the_socket_is_made_but_not_a_whole_tree() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(Api::start(&directory.path().join("raisd/raisd.sock")).is_ok());
+    let error = Api::start(&directory.path().join("no/such/raisd.sock")).unwrap_err();
+    assert!(error.to_string().contains("the directory must exist"), "{error}");
+}
+
+#[test]
+fn a_path_beyond_the_limit_of_sockets_is_refused_with_the_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = Api::start(&directory.path().join("x".repeat(108))).unwrap_err();
+    assert!(error.to_string().contains("at most 107 bytes"), "{error}");
+}

@@ -1,0 +1,289 @@
+//! `raisd` and `raisctl` as an operator meets them: the real programs, their output in a pipe and their exit codes.
+//!
+//! `raisctl` talks to a real API whose daemon is a script: a list of what is asked and what is answered.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use raisd::node::event::{Answer, Request};
+use raisd::ports::api::Api;
+use raisd::types::item::Item;
+use raisd::types::view::View;
+use tempfile::TempDir;
+
+const SAMPLE: &str = include_str!("samples/status.json");
+
+fn sample() -> View {
+    serde_json::from_str(SAMPLE).unwrap()
+}
+
+/// A program of this package, in an environment of its own.
+fn program(path: &str) -> Command {
+    let mut command = Command::new(path);
+    for variable in ["RAISD_SOCKET", "RAISD_LOG", "NO_COLOR", "JOURNAL_STREAM"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn raisd(arguments: &[&str]) -> Output {
+    program(env!("CARGO_BIN_EXE_raisd")).args(arguments).output().unwrap()
+}
+
+fn raisctl(socket: &Path, arguments: &[&str]) -> Output {
+    program(env!("CARGO_BIN_EXE_raisctl")).arg("--socket").arg(socket).args(arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn err(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// A daemon that expects these questions in this order.
+struct Daemon {
+    directory: TempDir,
+    script: JoinHandle<()>,
+}
+
+impl Daemon {
+    fn answering(script: Vec<(Request, Answer)>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock")).unwrap();
+        let script = std::thread::spawn(move || {
+            for (request, answer) in script {
+                let asked = requests.blocking_recv().unwrap();
+                assert_eq!(asked.request, request);
+                asked.reply.send(answer).unwrap();
+            }
+            drop(requests);
+            api.stop();
+        });
+        Self { directory, script }
+    }
+
+    fn showing(view: View) -> Self {
+        Self::answering(vec![(Request::Status, Answer::Status(Box::new(view)))])
+    }
+
+    /// Runs `raisctl` once; the script must be at its end then.
+    fn asked(self, arguments: &[&str]) -> Output {
+        let output = raisctl(&self.directory.path().join("raisd.sock"), arguments);
+        self.script.join().unwrap();
+        output
+    }
+}
+
+#[test]
+fn both_programs_answer_help_and_version() {
+    let nowhere = Path::new("/nonexistent/raisd.sock");
+    for output in [raisd(&["--version"]), raisctl(nowhere, &["--version"])] {
+        assert_eq!(code(&output), 0);
+        assert!(out(&output).trim_end().ends_with(env!("CARGO_PKG_VERSION")), "{}", out(&output));
+    }
+    for (output, words) in [
+        (raisd(&["--help"]), ["run", "check", "demo", "--version"].as_slice()),
+        (raisd(&["run", "--help"]), &["--config", "--log-format", "/etc/raisd/raisd.toml", "RAISD_LOG"]),
+        (raisd(&["check", "--help"]), &["--config", "--defaults"]),
+        (raisd(&["demo", "--help"]), &["--hosts", "--heartbeat", "100ms"]),
+        (
+            raisctl(nowhere, &["--help"]),
+            &["status", "zone", "quiesce", "resume", "drain", "expire", "forget", "RAISD_SOCKET", "Exit codes"],
+        ),
+        (raisctl(nowhere, &["status", "--help"]), &["--group", "--json", "--exit-code"]),
+        (raisctl(nowhere, &["drain", "--help"]), &["--group", "--timeout", "60s"]),
+    ] {
+        assert_eq!(code(&output), 0);
+        for word in words {
+            assert!(out(&output).contains(word), "{word} in {}", out(&output));
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let nowhere = Path::new("/nonexistent/raisd.sock");
+    for arguments in [
+        [].as_slice(),
+        &["explode"],
+        &["status", "--grup", "www"],
+        &["expire"],
+        &["expire", "192.0.2"],
+        &["forget"],
+        &["drain", "--timeout", "60"],
+        &["drain", "--timeout", "2d"],
+    ] {
+        let output = raisctl(nowhere, arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", err(&output));
+    }
+    for arguments in
+        [[].as_slice(), &["explode"], &["run", "--log-format", "xml"], &["demo", "--heartbeat", "fast"], &["demo", "--hosts", "0"]]
+    {
+        let output = raisd(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", err(&output));
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_exit_code_2_with_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("raisd.toml");
+    let path = path.to_str().unwrap();
+    for command in ["run", "check"] {
+        let output = raisd(&[command, "--config", path]);
+        assert_eq!(code(&output), 2);
+        assert!(err(&output).contains(path), "{}", err(&output));
+    }
+}
+
+#[test]
+fn a_log_filter_that_is_none_is_exit_code_2_with_an_example() {
+    let output = program(env!("CARGO_BIN_EXE_raisd")).env("RAISD_LOG", "raisd=loud").arg("run").output().unwrap();
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("RAISD_LOG=\"raisd=loud\" is not a log filter"), "{}", err(&output));
+}
+
+#[test]
+fn the_defaults_are_printed_without_a_file() {
+    let output = raisd(&["check", "--defaults"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("[host]"), "{}", out(&output));
+}
+
+#[test]
+fn no_daemon_is_exit_code_3_with_socket_and_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let absent = directory.path().join("absent.sock");
+    let dead = directory.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+    for socket in [&absent, &dead] {
+        for arguments in [["status"].as_slice(), &["zone", "--json"], &["quiesce"], &["drain"], &["expire", "192.0.2.1"]] {
+            let output = raisctl(socket, arguments);
+            assert_eq!(code(&output), 3, "{}", err(&output));
+            let text = err(&output);
+            assert!(text.contains(socket.to_str().unwrap()) && text.contains("is raisd running?"), "{text}");
+            assert_eq!(out(&output), "");
+        }
+    }
+}
+
+#[test]
+fn the_socket_can_come_from_the_environment() {
+    let output = program(env!("CARGO_BIN_EXE_raisctl")).env("RAISD_SOCKET", "/nonexistent/other.sock").arg("status").output().unwrap();
+    assert_eq!(code(&output), 3);
+    assert!(err(&output).contains("/nonexistent/other.sock"), "{}", err(&output));
+}
+
+#[test]
+fn what_is_done_is_said_and_exit_code_0() {
+    let www = || Some("www".to_owned());
+    let no_reason = String::new;
+    let item = || Item::Address([192, 0, 2, 13].into());
+    let table = [
+        (["quiesce"].as_slice(), Request::Quiesce { group: None, reason: no_reason() }),
+        (&["quiesce", "--group", "www", "--reason", "new disk"], Request::Quiesce { group: www(), reason: "new disk".to_owned() }),
+        (&["resume", "--group", "www", "--reason", "disk is in"], Request::Resume { group: www() }),
+        (&["drain"], Request::Drain { group: None, timeout: Duration::from_secs(60), reason: no_reason() }),
+        (
+            &["drain", "--timeout", "1500ms", "--group", "www", "--reason", "x"],
+            Request::Drain { group: www(), timeout: Duration::from_millis(1500), reason: "x".to_owned() },
+        ),
+        (&["expire", "192.0.2.13"], Request::Expire { group: None, item: item() }),
+        (&["expire", "192.0.2.13/28", "--group", "www"], Request::Expire { group: www(), item: item() }),
+        (&["forget", "web3"], Request::Forget { group: None, host: "web3".to_owned() }),
+        (&["forget", "10.0.0.13", "--group", "www"], Request::Forget { group: www(), host: "10.0.0.13".to_owned() }),
+    ];
+    for (arguments, request) in table {
+        let daemon = Daemon::answering(vec![(request, Answer::Done { message: "it is done".to_owned() })]);
+        let output = daemon.asked(arguments);
+        assert_eq!((code(&output), out(&output), err(&output)), (0, "it is done\n", ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_exit_code_1_with_the_daemons_words() {
+    let expire = Request::Expire { group: None, item: Item::Address([192, 0, 2, 11].into()) };
+    let drain = Request::Drain { group: None, timeout: Duration::from_secs(1), reason: String::new() };
+    for (arguments, request) in [(["expire", "192.0.2.11"].as_slice(), expire), (&["drain", "--timeout", "1s"], drain)] {
+        let output = Daemon::answering(vec![(request, Answer::Refused { why: "web1 prefers it".to_owned() })]).asked(arguments);
+        assert_eq!((code(&output), out(&output), err(&output)), (1, "", "raisctl: web1 prefers it\n"));
+    }
+}
+
+#[test]
+fn status_in_a_pipe_is_plain_and_aligned() {
+    let output = Daemon::showing(sample()).asked(&["status"]);
+    assert_eq!((code(&output), err(&output)), (0, ""));
+    assert_eq!(out(&output), include_str!("samples/status.txt"));
+}
+
+#[test]
+fn zone_in_a_pipe_is_plain_and_aligned() {
+    let output = Daemon::showing(sample()).asked(&["zone"]);
+    assert_eq!((code(&output), err(&output)), (0, ""));
+    assert_eq!(out(&output), include_str!("samples/zone.txt"));
+}
+
+#[test]
+fn json_is_the_daemons_own() {
+    let output = Daemon::showing(sample()).asked(&["status", "--json"]);
+    assert_eq!(code(&output), 0);
+    assert_eq!(out(&output), format!("{}\n", serde_json::to_string_pretty(&sample()).unwrap()));
+    let output = Daemon::showing(sample()).asked(&["zone", "--json"]);
+    let zones: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(SAMPLE).unwrap();
+    assert_eq!(zones, serde_json::json!({"version": 1, "groups": [{"name": "www", "zone": expected["groups"][0]["zone"]}]}));
+}
+
+#[test]
+fn a_group_can_be_picked_and_an_unknown_one_is_answered_with_the_known() {
+    let mut view = sample();
+    let mut db = view.groups[0].clone();
+    db.name = "db".to_owned();
+    db.zone = None;
+    view.groups.push(db);
+    let output = Daemon::showing(view.clone()).asked(&["status", "--group", "db"]);
+    assert!(out(&output).starts_with("db: 3 of 4 hosts"), "{}", out(&output));
+    assert!(!out(&output).contains("www:"), "{}", out(&output));
+    let output = Daemon::showing(view.clone()).asked(&["zone", "--group", "db"]);
+    assert_eq!((code(&output), out(&output)), (0, "db: no zone is configured ([group.dns])\n"));
+    for command in ["status", "zone"] {
+        let output = Daemon::showing(view.clone()).asked(&[command, "--group", "mail"]);
+        assert_eq!((code(&output), err(&output)), (1, "raisctl: no group \"mail\"; this host has: www, db\n"));
+    }
+}
+
+#[test]
+fn the_exit_code_of_status_tells_whether_all_is_held_once() {
+    let held_once = sample();
+    let mut unserved = sample();
+    unserved.groups[0].addresses[1].state = "unserved".to_owned();
+    unserved.groups[0].addresses[1].served_by.clear();
+    unserved.groups[0].addresses[1].kernel.clear();
+    let mut held_twice = sample();
+    held_twice.groups[0].addresses[1].kernel.push("10.0.0.14".parse().unwrap());
+    for (view, expected) in [(held_once, 0), (unserved, 1), (held_twice, 1)] {
+        for arguments in [["status", "--exit-code"].as_slice(), &["status", "--exit-code", "--json"]] {
+            let output = Daemon::showing(view.clone()).asked(arguments);
+            assert_eq!((code(&output), err(&output)), (expected, ""), "{}", out(&output));
+            assert_ne!(out(&output), "");
+        }
+        assert_eq!(code(&Daemon::showing(view).asked(&["status"])), 0, "only --exit-code judges");
+    }
+}
+
+#[test]
+fn a_daemon_that_stops_meanwhile_is_not_a_success() {
+    let output = Daemon::answering(Vec::new()).asked(&["drain"]);
+    assert!([1, 3].contains(&code(&output)), "{}", err(&output));
+    assert_ne!(err(&output), "");
+}
