@@ -5,21 +5,23 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use aws_lc_rs::rand::SecureRandom;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::dispatch::{Dispatched, Dropped, Ports};
 use super::state::{StateDir, StateWriter};
 use super::watchdog::Watchdog;
 use crate::config::Config;
-use crate::node::event::{Arrival, Event, Heard, KernelChange, Token};
+use crate::node::event::{Arrival, Event, Heard, Token};
 use crate::node::{Node, Start};
 use crate::ports::announce::{AnnounceChange, Announcer};
 use crate::ports::api::{Api, Asked};
 use crate::ports::dns::Dns;
+use crate::ports::interfaces::Interfaces;
 use crate::ports::multicast::{ControlSockets, Received};
 use crate::ports::netlink::{Netlink, NetlinkEvents, Opened};
 use crate::ports::probe::Probes;
@@ -82,6 +84,9 @@ struct Inputs {
     interrupt: Signal,
     hangup: Signal,
 }
+
+/// Tells of changed interfaces.
+type Changed = watch::Receiver<Arc<Interfaces>>;
 
 /// What the loop picks.
 enum Input {
@@ -171,16 +176,14 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn turn_until_exit(&mut self, mut inputs: Inputs, mut changed: tokio::sync::watch::Receiver<std::sync::Arc<crate::ports::interfaces::Interfaces>>) -> u8 {
+    async fn turn_until_exit(&mut self, mut inputs: Inputs, mut changed: Changed) -> u8 {
         loop {
             self.watchdog.feed(self.clock.now());
             let input = self.pick(&mut inputs, &mut changed).await;
-            let Some(event) = self.event_of(input, &mut changed) else { continue };
-            if let Dispatched::Exit { code } = self.feed(event) {
-                return code;
-            }
-            for change in self.ports.sockets.take_changes() {
-                if let Dispatched::Exit { code } = self.feed(Event::Kernel(change)) {
+            let event = self.event_of(input, &mut changed);
+            let networks = self.ports.sockets.take_changes().into_iter().map(Event::Kernel);
+            for event in event.into_iter().chain(networks) {
+                if let Dispatched::Exit { code } = self.feed(event) {
                     return code;
                 }
             }
@@ -194,7 +197,7 @@ impl Daemon {
 
     /// The next thing that happened. What is due comes before what has arrived, so that no flood can delay a heartbeat;
     /// the kernel and the operator come before the network.
-    async fn pick(&mut self, inputs: &mut Inputs, changed: &mut tokio::sync::watch::Receiver<std::sync::Arc<crate::ports::interfaces::Interfaces>>) -> Input {
+    async fn pick(&mut self, inputs: &mut Inputs, changed: &mut Changed) -> Input {
         let deadline = self.node.deadline().map(|deadline| self.clock.instant(deadline));
         let timeout = async {
             match deadline {
@@ -220,7 +223,7 @@ impl Daemon {
     }
 
     /// What the core is told of it, if anything.
-    fn event_of(&mut self, input: Input, changed: &mut tokio::sync::watch::Receiver<std::sync::Arc<crate::ports::interfaces::Interfaces>>) -> Option<Event> {
+    fn event_of(&mut self, input: Input, changed: &mut Changed) -> Option<Event> {
         match input {
             Input::Event(event) => Some(event),
             Input::Received(received) => self.open(&received).map(Event::Heard),
@@ -235,13 +238,7 @@ impl Daemon {
             Input::Interfaces => {
                 let interfaces = changed.borrow_and_update().clone();
                 self.ports.sockets.refresh(&interfaces);
-                let mut changes = self.ports.sockets.take_changes().into_iter();
-                let first = changes.next();
-                for change in changes {
-                    let actions = self.node.handle(self.clock.now(), Event::Kernel(change));
-                    self.ports.dispatch(actions);
-                }
-                first.map(Event::Kernel)
+                None
             }
             Input::Announce(AnnounceChange { interface, fault: Some(fault) }) => {
                 tracing::warn!(interface, "announcements on {interface} fail: {fault}");
