@@ -42,7 +42,7 @@ pub const DATAGRAM_BYTES_MAX: usize = 1232;
 /// The number of every farewell, whose window it ends.
 const NUMBER_FAREWELL: u64 = u64::MAX;
 
-/// Sealing keys of (key, host, boot) that are kept ready. Four times the hosts of a large pool; about 1 kB each.
+/// Subkeys that are kept ready: for twice as many hosts as have a replay window, since each may have two keys for a while.
 const SUBKEYS_MAX: usize = 2048;
 
 /// What this host sends to one group. One for the life of a boot id: the counter of a second one would repeat numbers.
@@ -83,7 +83,7 @@ impl Outbound {
     /// reserved number. It leaves the counter alone, so it can be sealed long before it is sent, and as often as needed.
     ///
     /// # Errors
-    /// A record does not fit any datagram or breaks a bound of the protocol. Nothing was numbered.
+    /// A record does not fit any datagram or breaks a bound of the protocol. Nothing of the message is to be sent.
     pub fn pack(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, PackError> {
         let bodies = pack::bodies(&message.records)?;
         let mut number = if self.is_farewell(message) {

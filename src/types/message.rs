@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use super::host::{BootId, EntryVersion, Hearing, HostDetail, HostHead, HostId, HostItem, Incarnation, Sequence};
 use super::item::{Epoch, Item, Reason};
 
-/// The most members of one list record; a longer list takes several records.
+/// The most addresses of one part of a zone list. The other lists have no such bound: packing cuts them where a datagram
+/// is full, so one that arrives has at most 255 members.
 pub const RECORD_MEMBERS_MAX: usize = 16;
 
 /// What a message is for; every kind may carry every record.
@@ -78,7 +79,7 @@ pub enum Record {
     Command(Command),
 }
 
-/// Whom host `by` hears; at most [`RECORD_MEMBERS_MAX`] hosts.
+/// Whom host `by` hears.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HearingRecord {
     /// The host that reports.
@@ -104,7 +105,7 @@ pub struct DetailRecord {
     pub detail: HostDetail,
 }
 
-/// Some items of a host's entry; at most [`RECORD_MEMBERS_MAX`].
+/// Some items of a host's entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ItemsRecord {
     /// Whose.
@@ -181,7 +182,7 @@ pub enum CommandKind {
     Release,
 }
 
-/// An acquire or release from a leader to one host; at most [`RECORD_MEMBERS_MAX`] items.
+/// An acquire or release from a leader to one host.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Command {
     /// What to do.

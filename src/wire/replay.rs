@@ -16,8 +16,8 @@ use super::NUMBER_FAREWELL;
 use crate::types::host::{BootId, HostId, Incarnation};
 use crate::types::message::Sender;
 
-/// So many numbers behind the highest are told apart: the burst of a host with some 20,000 items, so that a network which
-/// lags by a whole burst still counts as heard.
+/// So many numbers behind the highest are told apart. An `info` takes some tens of datagrams in a large group, so a network
+/// may lag by dozens of `info` and still counts as heard.
 pub(super) const WINDOW: u64 = 2048;
 
 /// Hosts with a place. At most some 1.3 MB with all boots of all of them.

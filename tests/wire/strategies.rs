@@ -163,8 +163,8 @@ fn command() -> impl Strategy<Value = Command> {
 /// An item with a prefix length of its family.
 fn item() -> impl Strategy<Value = (Item, u8)> {
     prop_oneof![
-        3 => (any::<Ipv4Addr>(), 1..=32_u8).prop_map(|(address, prefix)| (Item::Address(address.into()), prefix)),
-        3 => (any::<Ipv6Addr>(), 1..=128_u8).prop_map(|(address, prefix)| (Item::Address(address.into()), prefix)),
+        3 => (any::<Ipv4Addr>(), 0..=32_u8).prop_map(|(address, prefix)| (Item::Address(address.into()), prefix)),
+        3 => (any::<Ipv6Addr>(), 0..=128_u8).prop_map(|(address, prefix)| (Item::Address(address.into()), prefix)),
         1 => "[a-z]{1,64}".prop_map(|name| (Item::DataSet(name), 0)),
     ]
 }

@@ -39,7 +39,7 @@ impl Layout for Item {
     }
 }
 
-/// An item with its prefix length: 1 to 32 or 128 bits of an address, 0 of a data set.
+/// An item with its prefix length: at most 32 or 128 bits of an address, 0 where it is not known; 0 of a data set.
 fn put_item(out: &mut Vec<u8>, item: &Item, prefix: u8) -> Result<(), Flaw> {
     item.put(out)?;
     out.push(check_prefix(item, prefix)?);
@@ -54,8 +54,8 @@ fn take_item(from: &mut Reader<'_>) -> Result<(Item, u8), Flaw> {
 
 fn check_prefix(item: &Item, prefix: u8) -> Result<u8, Flaw> {
     let fits = match item {
-        Item::Address(IpAddr::V4(_)) => (1..=32).contains(&prefix),
-        Item::Address(IpAddr::V6(_)) => (1..=128).contains(&prefix),
+        Item::Address(IpAddr::V4(_)) => prefix <= 32,
+        Item::Address(IpAddr::V6(_)) => prefix <= 128,
         Item::DataSet(_) => prefix == 0,
     };
     if fits { Ok(prefix) } else { Err(Flaw::Prefix { field: "item", prefix }) }
