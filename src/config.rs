@@ -164,33 +164,22 @@ fn read_groups(root: &Reader<'_>, context: &Context<'_>, faults: &mut Faults) ->
         let problem = Problem::at(root.place, "there is no group").expects("at least one [[group]]");
         return (Vec::new(), Err(faults.error(problem)));
     };
-    let values = match &value.content {
-        Content::List(values) if !values.is_empty() => values.as_slice(),
-        Content::Boolean(_)
-        | Content::Datetime
-        | Content::Float
-        | Content::Integer(_)
-        | Content::List(_)
-        | Content::Table(_)
-        | Content::Text(_) => {
-            let problem = Problem::at(value.place, format!("group is {}", value.content.kind()));
-            return (Vec::new(), Err(faults.error(problem.expects("[[group]] in double brackets, one for each group"))));
-        }
-    };
+    let values = if let Content::List(values) = &value.content { values.as_slice() } else { &[] };
+    if values.is_empty() {
+        let problem = Problem::at(value.place, format!("group is {}", value.content.kind()));
+        return (Vec::new(), Err(faults.error(problem.expects("[[group]] in double brackets, one for each group"))));
+    }
     let mut groups = Vec::new();
     let mut are_all_tables = Ok(());
     for value in values {
-        match &value.content {
-            Content::Table(table) => {
-                let mut reader = Reader::open(&GROUP, table, faults);
-                reader.place = value.place;
-                groups.push(GroupRead::read(&reader, context, faults));
-            }
-            other => {
-                let problem = Problem::at(value.place, format!("an entry of group is {}", other.kind()));
-                are_all_tables = Err(faults.error(problem.expects("a table [[group]]")));
-            }
-        }
+        let Content::Table(table) = &value.content else {
+            let problem = Problem::at(value.place, format!("an entry of group is {}", value.content.kind()));
+            are_all_tables = Err(faults.error(problem.expects("a table [[group]]")));
+            continue;
+        };
+        let mut reader = Reader::open(&GROUP, table, faults);
+        reader.place = value.place;
+        groups.push(GroupRead::read(&reader, context, faults));
     }
     (groups, are_all_tables)
 }

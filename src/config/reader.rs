@@ -77,16 +77,14 @@ impl<'t> Reader<'t> {
     }
 
     /// A table within this one.
-    pub(super) fn table(&self, key: &str, section: &'static Section, faults: &mut Faults) -> Result<Option<Reader<'t>>, Reported> {
+    pub(super) fn table(&self, key: &str, section: &'static Section, faults: &mut Faults) -> Result<Option<Self>, Reported> {
         let Some(entry) = self.table.entry(key) else { return Ok(None) };
-        match &entry.value.content {
-            Content::Table(table) => {
-                let mut reader = Reader::open(section, table, faults);
-                reader.place = entry.value.place;
-                Ok(Some(reader))
-            }
-            other => Err(wrong_kind(key, &entry.value, other.kind(), &format!("a table, {}", section.header), faults)),
-        }
+        let Content::Table(table) = &entry.value.content else {
+            return Err(wrong_kind(key, &entry.value, &format!("a table, {}", section.header), faults));
+        };
+        let mut reader = Self::open(section, table, faults);
+        reader.place = entry.value.place;
+        Ok(Some(reader))
     }
 
     /// A text.
@@ -153,7 +151,7 @@ impl<'t> Reader<'t> {
     fn duration_text(&self, key: &str, faults: &mut Faults) -> Result<Option<Placed<&'t str>>, Reported> {
         match self.value(key) {
             Some(Value { place, content: Content::Text(text) }) => Ok(Some(Placed { value: text, place: *place })),
-            Some(value) => Err(wrong_kind(key, value, value.content.kind(), "a duration in quotes, like \"250ms\"", faults)),
+            Some(value) => Err(wrong_kind(key, value, "a duration in quotes, like \"250ms\"", faults)),
             None => Ok(None),
         }
     }
@@ -163,7 +161,7 @@ impl<'t> Reader<'t> {
         let Some(value) = self.value(key) else { return Ok(preset) };
         let expected = format!("a whole number from {} to {}", limits.start(), limits.end());
         let Content::Integer(number) = value.content else {
-            return Err(wrong_kind(key, value, value.content.kind(), &expected, faults));
+            return Err(wrong_kind(key, value, &expected, faults));
         };
         match u32::try_from(number) {
             Ok(number) if limits.contains(&number) => Ok(number),
@@ -174,10 +172,8 @@ impl<'t> Reader<'t> {
     /// True or false.
     pub(super) fn flag(&self, key: &str, preset: bool, faults: &mut Faults) -> Result<bool, Reported> {
         let Some(value) = self.value(key) else { return Ok(preset) };
-        match value.content {
-            Content::Boolean(flag) => Ok(flag),
-            ref other => Err(wrong_kind(key, value, other.kind(), "true or false", faults)),
-        }
+        let Content::Boolean(flag) = value.content else { return Err(wrong_kind(key, value, "true or false", faults)) };
+        Ok(flag)
     }
 
     /// An absolute path.
@@ -197,10 +193,8 @@ impl<'t> Reader<'t> {
 
 /// The entries of a table whose keys are names.
 pub(super) fn entries<'t>(key: &str, value: &'t Value, form: &str, faults: &mut Faults) -> Result<&'t [Entry], Reported> {
-    match &value.content {
-        Content::Table(table) => Ok(&table.entries),
-        other => Err(wrong_kind(key, value, other.kind(), form, faults)),
-    }
+    let Content::Table(table) = &value.content else { return Err(wrong_kind(key, value, form, faults)) };
+    Ok(&table.entries)
 }
 
 /// Whether a path starts at the root.
@@ -210,16 +204,14 @@ pub(super) fn absolute(text: &str) -> Result<(), String> {
 
 /// The text of a value.
 pub(super) fn text<'t>(key: &str, value: &'t Value, faults: &mut Faults) -> Result<Placed<&'t str>, Reported> {
-    match &value.content {
-        Content::Text(text) => Ok(Placed { value: text, place: value.place }),
-        other => Err(wrong_kind(key, value, other.kind(), "text in quotes", faults)),
-    }
+    let Content::Text(text) = &value.content else { return Err(wrong_kind(key, value, "text in quotes", faults)) };
+    Ok(Placed { value: text, place: value.place })
 }
 
 /// The texts of an array. All entries that are none are reported.
 pub(super) fn texts<'t>(key: &str, value: &'t Value, faults: &mut Faults) -> Result<Vec<Placed<&'t str>>, Reported> {
     let Content::List(values) = &value.content else {
-        return Err(wrong_kind(key, value, value.content.kind(), "an array of texts, like [\"...\"]", faults));
+        return Err(wrong_kind(key, value, "an array of texts, like [\"...\"]", faults));
     };
     all(values.iter().map(|value| text(&format!("an entry of {key}"), value, faults)).collect())
 }
@@ -265,8 +257,8 @@ fn duration(key: &str, text: Placed<&str>, limits: &RangeInclusive<Duration>, or
     }
 }
 
-fn wrong_kind(key: &str, value: &Value, kind: &str, expected: &str, faults: &mut Faults) -> Reported {
-    faults.error(Problem::at(value.place, format!("{key} is {kind}")).expects(expected))
+fn wrong_kind(key: &str, value: &Value, expected: &str, faults: &mut Faults) -> Reported {
+    faults.error(Problem::at(value.place, format!("{key} is {}", value.content.kind())).expects(expected))
 }
 
 /// The mechanisms that this version has not: the one value that does without is accepted.

@@ -120,9 +120,12 @@ impl StateDir {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&lock_path).map_err(failed("open", &lock_path))?;
-        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, errno)| match errno {
-            Errno::EWOULDBLOCK => StateError::InUse { path: path.to_owned(), holder: holder_of(file) },
-            other => failed("lock", &lock_path)(other.into()),
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, errno)| {
+            if errno == Errno::EWOULDBLOCK {
+                StateError::InUse { path: path.to_owned(), holder: holder_of(file) }
+            } else {
+                failed("lock", &lock_path)(errno.into())
+            }
         })?;
         lock.set_len(0).map_err(failed("write", &lock_path))?;
         writeln!(lock, "{}", std::process::id()).map_err(failed("write", &lock_path))?;
@@ -146,7 +149,7 @@ impl StateDir {
     /// The start count last stored; zero where there is none.
     pub fn load_incarnation(&self) -> Loaded<Incarnation> {
         let lost = "the start count is lost; the other hosts of each group know it, and this host goes on above theirs";
-        let loaded = self.load(&self.host_file(), lost, |bytes| document::parse::<HostDocument>(bytes));
+        let loaded = self.load(&self.host_file(), lost, document::parse::<HostDocument>);
         Loaded { state: loaded.state.map_or(Incarnation(0), |host| host.incarnation), notes: loaded.notes }
     }
 

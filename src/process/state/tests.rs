@@ -219,10 +219,9 @@ fn a_name_cannot_leave_the_directory() {
 }
 
 fn finished(events: &mpsc::Receiver<Event>) -> (OpId, Outcome) {
-    match events.recv().unwrap() {
-        Event::Finished { op, outcome } => (op, outcome),
-        other => panic!("{other:?}"),
-    }
+    let event = events.recv().unwrap();
+    let Event::Finished { op, outcome } = event else { panic!("{event:?}") };
+    (op, outcome)
 }
 
 #[test]
