@@ -1,18 +1,61 @@
-//! TOML text to a validated [`Config`], or errors with their places.
+//! TOML text to a validated [`Config`], or all errors with their places.
+//!
+//! [`load`] reads a file as `raisd run` and `raisd check` do, [`load_text`] a text against given facts about a machine.
+//! Neither starts, opens or changes anything; a configuration with an error has no effect at all. The core sees only
+//! [`NodePolicy`], each port its own part.
+//!
+//! ```text
+//!   tree       TOML and includes to values with places         fault      what is wrong, and how it is shown
+//!   schema     every key, its form, default and meaning        reader     takes keys out of a table, finds the unknown ones
+//!   host  group  service  zone  probe  key                     what the keys mean
+//!   relation   what must hold between groups and host          defaults   `raisd check --defaults`
+//! ```
 
-use std::path::PathBuf;
+mod defaults;
+mod environment;
+mod fault;
+mod group;
+mod host;
+mod key;
+mod probe;
+mod reader;
+mod relation;
+mod scalar;
+mod schema;
+mod service;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod zone;
 
+pub use defaults::defaults;
+pub use environment::{Environment, Facts, FileFacts};
+pub use fault::{ConfigErrors, Excerpt, Fault, FaultPlace, Severity};
+pub use key::{KeyError, append_key, generate_key, key_file_text};
+
+use std::path::{Path, PathBuf};
+
+use self::fault::{Exposure, Faults, Problem, Reported};
+use self::group::{Context, GroupParts, GroupRead};
+use self::host::HostRead;
+use self::probe::Probes;
+use self::reader::Reader;
+use self::relation::Networks;
+use self::schema::{DNS, GROUP, HOST, ROOT};
+use self::tree::{Content, Table};
+use crate::node::event::GroupIndex;
 use crate::ports::dns::DnsSettings;
 use crate::ports::multicast::ControlSettings;
 use crate::ports::probe::{LoadSpec, TestSpec};
 use crate::ports::script::GroupScripts;
-use crate::types::policy::NodePolicy;
+use crate::types::policy::{HostPolicy, NodePolicy};
 use crate::wire::seal::Protection;
 
 /// A validated configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// What the core reads.
+    /// What the core reads. A control interface that has no address yet stands in [`HostPolicy::control`] as the
+    /// unspecified address, so that the places keep the numbers of the networks.
     pub policy: NodePolicy,
     /// Where state is kept.
     pub state_dir: PathBuf,
@@ -30,4 +73,151 @@ pub struct Config {
     pub loads: Vec<LoadSpec>,
     /// The zones, if the host is a name server.
     pub dns: Option<DnsSettings>,
+    /// What an operator should look at, though the daemon runs with it.
+    pub warnings: Vec<Fault>,
+}
+
+/// Reads a configuration file, with what it includes and the key files that it names.
+///
+/// # Errors
+/// All that is wrong, with the places.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    load_file(path, &Environment::System)
+}
+
+fn load_file(path: &Path, environment: &Environment) -> Result<Config, ConfigErrors> {
+    let name = path.display().to_string();
+    let mut faults = Faults::default();
+    let read = match environment.read(path) {
+        Ok(file) => tree::text_of(&name, file.content, Exposure::Shown, &mut faults),
+        Err(error) => {
+            let problem = Problem::nowhere(format!("cannot read {name}: {error}"));
+            Err(faults.error(problem.help("--config names another file; `raisd check --defaults` prints one to start from")))
+        }
+    };
+    match read {
+        Ok(text) => finish(&name, &text, environment, faults),
+        Err(_) => Err(ConfigErrors::of(faults.into_faults())),
+    }
+}
+
+/// Reads a configuration that is at hand as text. `name` stands in messages and is what relative file names start from;
+/// with [`Environment::Fixed`] nothing outside the arguments is touched.
+///
+/// # Errors
+/// All that is wrong, with the places.
+pub fn load_text(name: &str, text: &str, environment: &Environment) -> Result<Config, ConfigErrors> {
+    finish(name, text, environment, Faults::default())
+}
+
+fn finish(name: &str, text: &str, environment: &Environment, mut faults: Faults) -> Result<Config, ConfigErrors> {
+    let read = tree::parse(name.to_owned(), text, Exposure::Shown, &mut faults).and_then(|mut root| {
+        tree::include(name, &mut root, environment, &mut faults);
+        read(&root, environment, &mut faults)
+    });
+    let has_errors = faults.has_errors();
+    let warnings = faults.into_faults();
+    match read {
+        Ok(config) if !has_errors => Ok(Config { warnings, ..config }),
+        Ok(_) | Err(_) => Err(ConfigErrors::of(warnings)),
+    }
+}
+
+/// Everything is read before anything is given up, so that all errors are seen at once.
+fn read(root: &Table, environment: &Environment, faults: &mut Faults) -> Result<Config, Reported> {
+    let root = Reader::open(&ROOT, root, faults);
+    let host = read_host(&root, environment, faults);
+    let probes = Probes::read(&root, environment, faults);
+    let host_name = host.as_ref().ok().and_then(|host| host.name.as_deref().ok());
+    let groups = read_groups(&root, &Context { environment, host_name, probes: &probes }, faults);
+    let (mut groups, are_all_tables) = groups;
+    relation::check_groups(&groups, faults);
+    let networks = host.as_ref().map_err(|reported| *reported).and_then(|host| relation::resolve(host, &groups, environment, faults));
+    let listen = root.table("dns", &DNS, faults).and_then(|dns| {
+        let Some(dns) = dns else { return Ok(None) };
+        let known = networks.as_ref().map(|networks| networks.addresses.as_slice()).unwrap_or_default();
+        let known: Vec<_> = known.iter().copied().filter(|address| !address.is_unspecified()).collect();
+        // Without networks there is an error already, and no default to speak of.
+        if networks.is_err() && dns.value("listen").is_none() {
+            return networks.as_ref().map(|_| None).map_err(|reported| *reported);
+        }
+        zone::listen(&dns, &known, faults).map(Some)
+    });
+    are_all_tables?;
+    groups.sort_by(|a, b| a.name.as_ref().map(|name| &name.value).cmp(&b.name.as_ref().map(|name| &name.value)));
+    let parts: Vec<GroupParts> = groups.into_iter().map(|group| group.parts).collect::<Result<_, _>>()?;
+    assemble(host?, networks?, probes, parts, listen?)
+}
+
+fn read_host(root: &Reader<'_>, environment: &Environment, faults: &mut Faults) -> Result<HostRead, Reported> {
+    match root.table("host", &HOST, faults)? {
+        Some(host) => Ok(HostRead::read(&host, environment, faults)),
+        None => {
+            let problem = Problem::at(root.place, "there is no table [host]").expects("[host] with control = [\"10.0.0.11\"]");
+            Err(faults.error(problem))
+        }
+    }
+}
+
+fn read_groups(root: &Reader<'_>, context: &Context<'_>, faults: &mut Faults) -> (Vec<GroupRead>, Result<(), Reported>) {
+    let Some(value) = root.value("group") else {
+        let problem = Problem::at(root.place, "there is no group").expects("at least one [[group]]");
+        return (Vec::new(), Err(faults.error(problem)));
+    };
+    let values = if let Content::List(values) = &value.content { values.as_slice() } else { &[] };
+    if values.is_empty() {
+        let problem = Problem::at(value.place, format!("group is {}", value.content.kind()));
+        return (Vec::new(), Err(faults.error(problem.expects("[[group]] in double brackets, one for each group"))));
+    }
+    let mut groups = Vec::new();
+    let mut are_all_tables = Ok(());
+    for value in values {
+        let Content::Table(table) = &value.content else {
+            let problem = Problem::at(value.place, format!("an entry of group is {}", value.content.kind()));
+            are_all_tables = Err(faults.error(problem.expects("a table [[group]]")));
+            continue;
+        };
+        let mut reader = Reader::open(&GROUP, table, faults);
+        reader.place = value.place;
+        groups.push(GroupRead::read(&reader, context, faults));
+    }
+    (groups, are_all_tables)
+}
+
+fn assemble(
+    host: HostRead,
+    networks: Networks,
+    probes: Probes,
+    groups: Vec<GroupParts>,
+    listen: Option<Vec<std::net::SocketAddr>>,
+) -> Result<Config, Reported> {
+    let zone = |(index, group): (usize, &GroupParts)| Some((GroupIndex(index), group.policy.shared.zone.clone()?));
+    let dns = listen.map(|listen| DnsSettings { listen, zones: groups.iter().enumerate().filter_map(zone).collect() });
+    let (tests, test_policies) = probes.tests?.into_iter().unzip();
+    let host_policy = HostPolicy {
+        id: networks.id,
+        name: host.name?,
+        control: networks.addresses,
+        location: host.location?,
+        capabilities: host.capabilities?,
+    };
+    let mut config = Config {
+        policy: NodePolicy { host: host_policy, groups: Vec::new(), tests: test_policies },
+        state_dir: host.state_dir?,
+        socket: host.socket?,
+        control: ControlSettings { networks: networks.networks, groups: Vec::new() },
+        protection: Vec::new(),
+        scripts: Vec::new(),
+        tests,
+        loads: probes.loads?,
+        dns,
+        warnings: Vec::new(),
+    };
+    for group in groups {
+        config.policy.groups.push(group.policy);
+        config.control.groups.push(group.address);
+        config.protection.push(group.protection);
+        config.scripts.push(group.scripts);
+    }
+    Ok(config)
 }
