@@ -7,3 +7,5 @@ pub mod multicast;
 pub mod netlink;
 pub mod probe;
 pub mod script;
+
+mod sys;
