@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use raisd::config::{self, KeyError};
 use raisd::operator::client::{Client, ClientError};
 use raisd::operator::drain::drain;
 use raisd::operator::status::{self, Detail};
@@ -95,6 +96,12 @@ enum Command {
         #[command(flatten)]
         groups: Groups,
     },
+    /// Print a key file for a group, or add a key to one; needs no daemon
+    Keygen {
+        /// Add a key that only receives to this file; a file that is not there is made, with mode 600
+        #[arg(long, value_name = "FILE")]
+        append: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -128,6 +135,8 @@ fn service_address(text: &str) -> Result<IpAddr, String> {
 enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The text has said so already.
     #[error("an address is unserved or held twice")]
     NotWhole,
@@ -141,6 +150,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) if error.is_unreached() => 3,
+            Self::Key(_) => 2,
             Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
@@ -156,7 +166,7 @@ fn main() -> ExitCode {
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match &failure {
         Failure::NotWhole => {}
-        Failure::Client(_) | Failure::Output(_) | Failure::Runtime(_) => eprintln!("raisctl: {failure}"),
+        Failure::Client(_) | Failure::Key(_) | Failure::Output(_) | Failure::Runtime(_) => eprintln!("raisctl: {failure}"),
     }
     ExitCode::from(failure.exit_code())
 }
@@ -184,6 +194,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
+        Command::Keygen { append: None } => print(&config::key_file_text()?),
+        Command::Keygen { append: Some(path) } => {
+            let id = config::append_key(&path)?;
+            print(&format!("key {} is in {}\n", id.0, path.display()))
+        }
     }
 }
 

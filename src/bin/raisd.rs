@@ -67,6 +67,9 @@ enum Command {
         /// Time between two messages of a host
         #[arg(long, default_value = "100ms", value_parser = read_duration, value_name = "DURATION")]
         heartbeat: Duration,
+        /// Kill every host that could take over as well: the demo has to notice and exit with 1
+        #[arg(long, hide = true)]
+        kill_spare: bool,
     },
 }
 
@@ -90,18 +93,17 @@ fn main() -> ExitCode {
         Command::Run { file, log_format } => run(file.config, log_format),
         Command::Check { defaults: true, file: _ } => print(&config::defaults()),
         Command::Check { defaults: false, file } => check(&file.config),
-        Command::Demo { hosts, heartbeat } => demo::run(DemoOptions { hosts: usize::from(hosts), heartbeat }),
+        Command::Demo { hosts, heartbeat, kill_spare } => demo::run(DemoOptions { hosts: usize::from(hosts), heartbeat, kill_spare }),
     }
 }
 
-/// No thread exists before [`daemon::run`]: it forks.
 fn run(path: PathBuf, log_format: LogFormat) -> ExitCode {
     if let Err(error) = start_log(log_format) {
         eprintln!("raisd: {error}");
         return ExitCode::from(EXIT_UNUSABLE);
     }
     match load(&path) {
-        Ok(config) => daemon::run(path, config),
+        Ok(config) => daemon::run(&path, config),
         Err(code) => code,
     }
 }

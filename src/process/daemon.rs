@@ -2,18 +2,19 @@
 //!
 //! Nothing else reads the clock for the protocol; the node's deadline is the only protocol timer. Called by `bin/raisd.rs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use aws_lc_rs::rand::SecureRandom;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::dispatch::{Dispatched, Dropped, Ports};
-use super::state::{StateDir, StateWriter};
+use super::state::{Loaded, StateDir, StateWriter};
 use super::watchdog::Watchdog;
 use crate::config::Config;
 use crate::node::event::{Arrival, Event, Heard, Token};
@@ -102,20 +103,26 @@ enum Input {
 
 async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let clock = Clock::start();
-    let state = StateDir::open(&config.state_dir)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let state = Arc::new(StateDir::open(&config.state_dir)?);
     let interfaces: Vec<String> = config.policy.groups.iter().map(|group| group.interface.clone()).collect();
     let Opened { netlink, events: netlink_events, initial } = Netlink::open(interfaces).await?;
     let mut changed = netlink.interfaces();
     let sockets = ControlSockets::open(&config.control, &changed.borrow_and_update());
     let (announcer, announce) = Announcer::open(netlink.interfaces())?;
-    let dns = config.dns.map(Dns::start).transpose()?;
+    let dns = config.dns.as_ref().map(Dns::start).transpose()?;
     let (api, asked) = Api::start(&config.socket)?;
     let (scripts, script_events) = Scripts::new(config.policy.host.id, config.scripts);
 
     let boot = draw_boot()?;
-    let incarnation = state.next_incarnation()?;
-    let stored = config.policy.groups.iter().map(|group| state.load_group(&group.name)).collect();
-    let (writer, writer_events) = StateWriter::start(state)?;
+    let incarnation = noted(state.next_incarnation());
+    state.store_incarnation(incarnation).with_context(|| format!("cannot write {}; make host.state_dir writable", config.state_dir.display()))?;
+    let stored = config.policy.groups.iter().map(|group| noted(state.load_group(&group.name))).collect();
+    let (written, writer_events) = mpsc::unbounded_channel();
+    // The loop ends before the writer: who is not there any more needs no answer.
+    let writer = StateWriter::start(state, move |event| drop(written.send(event)))?;
 
     let mut outbound = Vec::new();
     let mut inbound = Vec::new();
@@ -136,7 +143,7 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         config_path.display()
     );
     let names = config.policy.groups.into_iter().map(|group| group.name).collect();
-    let ports = Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
+    let ports = Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new(), refused: VecDeque::new() };
     let inputs = Inputs {
         netlink: netlink_events,
         scripts: script_events,
@@ -154,8 +161,17 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     }
     let code = daemon.turn_until_exit(inputs, changed).await;
     drop(probes);
+    daemon.ports.writer.stop();
     api.stop();
     Ok(code)
+}
+
+/// What was stored; what was wrong with it goes to the log.
+fn noted<T>(loaded: Loaded<T>) -> T {
+    for note in &loaded.notes {
+        tracing::warn!("{note}");
+    }
+    loaded.state
 }
 
 /// 128 random bits, so that no two starts are taken for each other.
@@ -182,10 +198,12 @@ impl Daemon {
             let input = self.pick(&mut inputs, &mut changed).await;
             let event = self.event_of(input, &mut changed);
             let networks = self.ports.sockets.take_changes().into_iter().map(Event::Kernel);
-            for event in event.into_iter().chain(networks) {
+            let mut events: VecDeque<Event> = event.into_iter().chain(networks).collect();
+            while let Some(event) = events.pop_front() {
                 if let Dispatched::Exit { code } = self.feed(event) {
                     return code;
                 }
+                events.append(&mut self.ports.refused);
             }
         }
     }
