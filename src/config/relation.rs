@@ -99,10 +99,7 @@ pub(super) fn resolve(host: &HostRead, groups: &[GroupRead], environment: &Envir
         }
         resolved.push(address.map(|value| Placed { value, place: network.place }));
     }
-    // An interface without address may get one of either family.
-    if resolved.iter().all(Option::is_some) {
-        check_families(&resolved, groups, faults);
-    }
+    check_families(control, groups, faults);
     let id = id(host, control, &resolved, faults)?;
     let addresses = resolved.iter().map(|address| address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.value));
     Ok(Networks { networks: control.iter().map(|network| network.value.clone()).collect(), addresses: addresses.collect(), id })
@@ -129,24 +126,27 @@ fn id(
     }
 }
 
-/// Every group has a control network of its family, and every network a group.
-fn check_families(addresses: &[Option<Placed<IpAddr>>], groups: &[GroupRead], faults: &mut Faults) {
+/// Every group has a control network of its family, and every address a group. An interface carries both families.
+fn check_families(control: &[Placed<ControlNetwork>], groups: &[GroupRead], faults: &mut Faults) {
     let family = |is_ipv4: bool| if is_ipv4 { "IPv4" } else { "IPv6" };
-    let addresses: Vec<Placed<IpAddr>> = addresses.iter().copied().flatten().collect();
+    let carries = |network: &ControlNetwork, is_ipv4: bool| match network {
+        ControlNetwork::Address(address) => address.is_ipv4() == is_ipv4,
+        ControlNetwork::Interface(_) => true,
+    };
     for group in groups.iter().filter_map(|group| group.address.as_ref()) {
-        if addresses.iter().all(|address| address.value.is_ipv4() != group.value.is_ipv4()) {
+        if !control.iter().any(|network| carries(&network.value, group.value.is_ipv4())) {
             let family = family(group.value.is_ipv4());
             let problem = Problem::at(group.place, format!("the group address is {family} and no control address is"));
             faults.error(problem.expects("the family of host.control").help(format!("add an {family} address to host.control")));
         }
     }
     let are_known = !groups.is_empty() && groups.iter().all(|group| group.address.is_some());
-    for address in addresses.iter().filter(|_| are_known) {
-        let carries = |group: &GroupRead| group.address.is_some_and(|group| group.value.is_ipv4() == address.value.is_ipv4());
-        if !groups.iter().any(carries) {
-            let family = family(address.value.is_ipv4());
-            let problem = Problem::at(address.place, format!("control address {} carries no group", address.value));
-            faults.error(problem.expects(format!("the family of a group address; none is {family}")));
+    for network in control.iter().filter(|_| are_known) {
+        let ControlNetwork::Address(address) = network.value else { continue };
+        let is_used = |group: &GroupRead| group.address.is_some_and(|group| carries(&network.value, group.value.is_ipv4()));
+        if !groups.iter().any(is_used) {
+            let problem = Problem::at(network.place, format!("control address {address} carries no group"));
+            faults.error(problem.expects(format!("the family of a group address; none is {}", family(address.is_ipv4()))));
         }
     }
 }

@@ -146,7 +146,8 @@ pub(super) const GROUP: Section = Section {
         key("orphan_lifetime", "duration, 1s to 100y", Value("\"1y\""), Group,
             "An address that no live host prefers expires after so long."),
         key("assign", "\"random\", \"fair\" or \"least-loaded\"", Value("\"random\""), Group,
-            "How the leader picks among equals. fair: fewest addresses, then least utilized, then lowest id. least-loaded: least utilized, then fewest addresses, then lowest id."),
+            "How the leader picks among equals. fair: fewest addresses, then least utilized, then lowest id. \
+             least-loaded: least utilized, then fewest addresses, then lowest id."),
         key("handover", "\"break\"", Off { only: "\"break\"" }, Group,
             "Whether the next holder waits until the last one has let go."),
         key("failback", "duration, 0s to 100y, or \"never\"", Value("\"0s\""), Group,
@@ -240,7 +241,8 @@ pub(super) const GROUP_DNS: Section = Section {
         key("when_empty", "\"nodata\" or \"all\"", Value("\"nodata\""), Group,
             "With nobody left: no data, or the preferred addresses of all live hosts."),
         key("nameservers", "table of address arrays by absolute domain name", Value("{}"), Group,
-            "The zone's name servers, with addresses where the name is in the zone; the first by name is the primary."),
+            "The zone's name servers, with addresses where the name is in the zone; the first by name is the primary. \
+             None: the zone has no NS record and its own name is the primary."),
         key("contact", "mail address", Unset { example: "\"hostmaster@www.pool.example\"", otherwise: "hostmaster@ZONE" }, Group,
             "Who answers for the zone."),
     ],
@@ -339,7 +341,8 @@ pub(super) const DNS: Section = Section {
     header: "[dns]",
     meaning: "Makes this host a name server of its groups' zones.",
     keys: &[
-        key("listen", "array of addresses, port 53 unless given", Unset { example: "[\"10.0.0.11:53\"]", otherwise: "port 53 of the control addresses" }, Host,
+        key("listen", "array of addresses, port 53 unless given",
+            Unset { example: "[\"10.0.0.11:53\"]", otherwise: "port 53 of the control addresses" }, Host,
             "Where to answer, UDP and TCP."),
         key("allow_transfer", "array", Off { only: "[]" }, Host,
             "Who may pull a zone (AXFR)."),

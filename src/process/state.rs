@@ -7,20 +7,21 @@
 //! ```
 //!
 //! Owns the directory. Never decides what is stored, and never fails a start: what cannot be read is set aside and named
-//! in a [`Note`]. The daemon loads from it directly and stores through [`StateWriter`](writer::StateWriter), because a
+//! in a [`Note`]. The daemon loads from it directly and stores through [`StateWriter`], because a
 //! disk may take seconds. The wall clock is read here only, to tell how long the pool was down.
 
 mod document;
 mod replacement;
 mod writer;
 
-pub use writer::StateWriter;
+pub use writer::{StateWriter, Write};
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
@@ -37,12 +38,12 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Enough to see what went wrong over a few starts, too few to fill a disk.
 const CORRUPT_FILES_MAX: usize = 3;
 
-/// The state directory of one daemon.
-#[derive(Debug)]
+/// The state directory of one daemon. Clones share the lock, which is held until the last of them is dropped.
+#[derive(Clone, Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// Released by the kernel when the process ends, however it ends.
-    _lock: Flock<File>,
+    /// Released by the kernel at the latest when the process ends, however it ends.
+    _lock: Arc<Flock<File>>,
 }
 
 /// Why the daemon cannot use the state directory. The operator is at fault; nothing was changed.
@@ -81,11 +82,22 @@ impl fmt::Display for Note {
 
 /// What was stored, as of now.
 #[derive(Clone, PartialEq, Debug)]
+#[must_use = "its notes tell the operator what was lost"]
 pub struct Loaded<T> {
     /// The state; the default where there was none or it could not be read.
     pub state: T,
     /// What went wrong.
     pub notes: Vec<Note>,
+}
+
+impl<T> Loaded<T> {
+    /// The state; the notes go to the log as warnings.
+    pub fn log(self) -> T {
+        for note in self.notes {
+            tracing::warn!("{note}");
+        }
+        self.state
+    }
 }
 
 /// A file that cannot be used.
@@ -129,7 +141,7 @@ impl StateDir {
         })?;
         lock.set_len(0).map_err(failed("write", &lock_path))?;
         writeln!(lock, "{}", std::process::id()).map_err(failed("write", &lock_path))?;
-        let state = Self { path: path.to_owned(), _lock: lock };
+        let state = Self { path: path.to_owned(), _lock: Arc::new(lock) };
         state.remove_unfinished().map_err(failed("clean up", path))?;
         Ok(state)
     }

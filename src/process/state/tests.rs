@@ -1,6 +1,6 @@
 use std::net::IpAddr;
-use std::sync::mpsc;
-use std::sync::{Arc, Barrier};
+
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::node::event::{Event, OpId, Outcome};
@@ -218,61 +218,73 @@ fn a_name_cannot_leave_the_directory() {
     assert_eq!(file_safe("é"), "%c3%a9");
 }
 
-fn finished(events: &mpsc::Receiver<Event>) -> (OpId, Outcome) {
-    let event = events.recv().unwrap();
-    let Event::Finished { op, outcome } = event else { panic!("{event:?}") };
+fn group(serial: u32) -> Write {
+    Write::Group { name: String::from("www"), state: state(serial) }
+}
+
+fn finished(events: &mut UnboundedReceiver<Event>) -> (OpId, Outcome) {
+    let event = events.blocking_recv();
+    let Some(Event::Finished { op, outcome }) = event else { panic!("{event:?}") };
     (op, outcome)
 }
 
 #[test]
-fn stores_are_answered_when_they_are_on_disk() {
+fn writes_are_answered_when_they_are_on_disk() {
     let (_keep, directory) = opened();
-    let directory = Arc::new(directory);
-    let (send, events) = mpsc::channel();
-    let writer = StateWriter::start(Arc::clone(&directory), move |event| send.send(event).unwrap()).unwrap();
-    assert_eq!(writer.store_group(OpId(1), "www", state(5)), None);
-    assert_eq!(finished(&events), (OpId(1), Outcome::Done));
+    let (writer, mut events) = StateWriter::start(directory.clone()).unwrap();
+    writer.write(OpId(1), group(5));
+    assert_eq!(finished(&mut events), (OpId(1), Outcome::Done));
     assert_eq!(directory.load_group("www").state.zone_serial, 5);
-    assert_eq!(writer.store_incarnation(OpId(2), Incarnation(9)), None);
-    assert_eq!(finished(&events), (OpId(2), Outcome::Done));
+    writer.write(OpId(2), Write::Incarnation(Incarnation(9)));
+    assert_eq!(finished(&mut events), (OpId(2), Outcome::Done));
     assert_eq!(directory.load_incarnation().state, Incarnation(9));
-    writer.stop();
-    assert!(events.recv().is_err());
-}
-
-/// A writer whose thread waits in the answer to its first operation until the barrier opens.
-fn held(directory: &Arc<StateDir>) -> (StateWriter, mpsc::Receiver<Event>, Arc<Barrier>, mpsc::Receiver<()>) {
-    let (send, events) = mpsc::channel();
-    let (reached, is_reached) = mpsc::channel();
-    let barrier = Arc::new(Barrier::new(2));
-    let of_thread = Arc::clone(&barrier);
-    let mut is_first = true;
-    let writer = StateWriter::start(Arc::clone(directory), move |event| {
-        if std::mem::take(&mut is_first) {
-            reached.send(()).unwrap();
-            of_thread.wait();
-        }
-        send.send(event).unwrap();
-    });
-    (writer.unwrap(), events, barrier, is_reached)
+    drop(writer);
+    assert_eq!(events.blocking_recv(), None);
 }
 
 #[test]
-fn waiting_stores_of_a_group_are_written_once_and_all_answered() {
+fn dropping_the_writer_writes_what_waits_though_nobody_listens() {
     let (_keep, directory) = opened();
-    let directory = Arc::new(directory);
-    let (writer, events, barrier, is_reached) = held(&directory);
-    assert_eq!(writer.store_group(OpId(0), "www", state(0)), None);
-    is_reached.recv().unwrap();
-    for number in 1..=3 {
-        assert_eq!(writer.store_group(OpId(u64::from(number)), "www", state(number)), None);
+    let (writer, events) = StateWriter::start(directory.clone()).unwrap();
+    drop(events);
+    for serial in 1..=50 {
+        writer.write(OpId(u64::from(serial)), group(serial));
     }
-    assert_eq!(writer.store_group(OpId(4), "mail", state(4)), None);
-    barrier.wait();
-    writer.stop();
-    let answers: Vec<_> = events.iter().collect();
-    let expected = [0, 4, 1, 2, 3].map(|op| Event::Finished { op: OpId(op), outcome: Outcome::Done });
-    assert_eq!(answers, expected);
+    drop(writer);
+    assert_eq!(directory.load_group("www").state.zone_serial, 50);
+}
+
+/// Stops the disk: opening a named pipe for writing waits until somebody reads it.
+fn stop_disk(directory: &StateDir, name: &str) -> PathBuf {
+    let pipe = directory.path.join(format!("groups/{name}.json.unfinished"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    pipe
+}
+
+/// Lets it go on, and waits until the thread has closed the pipe: its write has failed, since a pipe cannot be synced.
+fn start_disk(pipe: &Path) {
+    let mut content = Vec::new();
+    File::open(pipe).unwrap().read_to_end(&mut content).unwrap();
+    assert!(!content.is_empty());
+}
+
+#[test]
+fn waiting_writes_of_a_group_are_done_once_and_all_answered() {
+    let (_keep, directory) = opened();
+    let pipe = stop_disk(&directory, "first");
+    let (writer, mut events) = StateWriter::start(directory.clone()).unwrap();
+    writer.write(OpId(0), Write::Group { name: String::from("first"), state: state(0) });
+    for number in 1..=3 {
+        writer.write(OpId(u64::from(number)), group(number));
+    }
+    writer.write(OpId(4), Write::Group { name: String::from("mail"), state: state(4) });
+    start_disk(&pipe);
+    drop(writer);
+    let answers: Vec<_> = std::iter::from_fn(|| events.blocking_recv()).collect();
+    let answered =
+        |op| answers.iter().filter(|event| matches!(event, Event::Finished { op: answered, .. } if *answered == OpId(op))).count();
+    assert_eq!([0, 1, 2, 3, 4].map(answered), [1; 5], "{answers:?}");
+    assert_eq!(answers.iter().filter(|event| matches!(event, Event::Finished { outcome: Outcome::Done, .. })).count(), 4, "{answers:?}");
     assert_eq!(directory.load_group("www").state.zone_serial, 3);
     assert_eq!(directory.load_group("mail").state.zone_serial, 4);
 }
@@ -280,32 +292,29 @@ fn waiting_stores_of_a_group_are_written_once_and_all_answered() {
 #[test]
 fn a_disk_that_hangs_does_not_pile_up_operations() {
     let (_keep, directory) = opened();
-    let directory = Arc::new(directory);
-    let (writer, events, barrier, is_reached) = held(&directory);
-    assert_eq!(writer.store_group(OpId(0), "www", state(0)), None);
-    is_reached.recv().unwrap();
-    let mut refused = 0;
+    let pipe = stop_disk(&directory, "first");
+    let (writer, mut events) = StateWriter::start(directory.clone()).unwrap();
+    writer.write(OpId(0), Write::Group { name: String::from("first"), state: state(0) });
     for number in 1..=1_000 {
-        if let Some(answer) = writer.store_group(OpId(number), "www", state(1)) {
-            assert!(matches!(answer, Event::Finished { op, outcome: Outcome::Failed { .. } } if op == OpId(number)));
-            refused += 1;
-        }
+        writer.write(OpId(number), group(1));
     }
-    barrier.wait();
-    writer.stop();
-    assert_eq!(events.iter().count() + refused, 1_001);
-    assert!(refused > 700, "{refused}");
+    // The refused ones are answered while the disk hangs.
+    for _ in 0..745 {
+        let (_, outcome) = finished(&mut events);
+        assert!(matches!(&outcome, Outcome::Failed { why } if why.contains("too slow")), "{outcome:?}");
+    }
+    start_disk(&pipe);
+    drop(writer);
+    assert_eq!(std::iter::from_fn(|| events.blocking_recv()).count(), 256);
 }
 
 #[test]
-fn a_store_that_fails_is_answered_with_the_reason() {
+fn a_write_that_fails_is_answered_with_the_reason() {
     let (keep, directory) = opened();
-    let (send, events) = mpsc::channel();
-    let writer = StateWriter::start(Arc::new(directory), move |event| send.send(event).unwrap()).unwrap();
+    let (writer, mut events) = StateWriter::start(directory).unwrap();
     fs::remove_dir_all(keep.path().join("raisd/groups")).unwrap();
-    assert_eq!(writer.store_group(OpId(1), "www", state(1)), None);
-    let (op, outcome) = finished(&events);
+    writer.write(OpId(1), group(1));
+    let (op, outcome) = finished(&mut events);
     assert_eq!(op, OpId(1));
     assert!(matches!(&outcome, Outcome::Failed { why } if why.contains("www.json")), "{outcome:?}");
-    writer.stop();
 }

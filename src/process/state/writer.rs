@@ -1,15 +1,18 @@
 //! The thread that writes state: waiting for a disk must not stop the loop.
 //!
-//! Queue: one slot per file, because only the newest content of a file matters; a store that overtakes a waiting one
+//! Queue: one slot per file, because only the newest content of a file matters; a write that overtakes a waiting one
 //! takes its slot, and the older operation is answered when the newer content is on disk. At most [`OPERATIONS_MAX`]
-//! operations wait for their answers; one more is refused at once and answered as failed, and the content that waits
-//! stays. Cancellation: [`StateWriter::stop`] writes and answers all that waits; dropping the writer without it lets the
-//! thread finish on its own, and a process that ends in between leaves the files as they were.
+//! operations wait for the disk; one more is answered as failed at once, and the content that waits stays. So the
+//! channel of answers is bounded too, by what the loop has asked for and not yet been told. Cancellation: dropping the
+//! writer writes and answers all that waits, however long the disk takes; a process that is killed meanwhile leaves each
+//! file as it was or whole.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
 
 use super::document::GroupDocument;
 use super::{StateDir, wall_clock_ms};
@@ -17,14 +20,29 @@ use crate::node::action::StoredGroup;
 use crate::node::event::{Event, OpId, Outcome};
 use crate::types::host::Incarnation;
 
-/// A disk that is hundreds of stores behind does not catch up; the answers say so.
+/// A disk that is hundreds of writes behind does not catch up; the answers say so.
 const OPERATIONS_MAX: usize = 256;
 
 /// Writes in the background, in the order of first request, each file's newest content only.
 #[derive(Debug)]
 pub struct StateWriter {
     shared: Arc<Shared>,
+    answers: mpsc::UnboundedSender<Event>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Something to write.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Write {
+    /// What a group keeps. It is dated when it is handed over, where its ages are true.
+    Group {
+        /// The group.
+        name: String,
+        /// What it keeps.
+        state: StoredGroup,
+    },
+    /// The start count.
+    Incarnation(Incarnation),
 }
 
 #[derive(Debug, Default)]
@@ -61,55 +79,43 @@ enum Content {
 }
 
 impl StateWriter {
-    /// Starts the thread. `answer` is called on it with an [`Event::Finished`] for each operation, and may wait.
+    /// Starts the thread. Each operation is answered once, on the channel, with an [`Event::Finished`]; the channel ends
+    /// when the writer is dropped and everything is answered.
     ///
     /// # Errors
     /// The operating system has no thread left.
-    pub fn start(directory: Arc<StateDir>, mut answer: impl FnMut(Event) + Send + 'static) -> io::Result<Self> {
+    pub fn start(directory: StateDir) -> io::Result<(Self, mpsc::UnboundedReceiver<Event>)> {
         let shared = Arc::new(Shared::default());
-        let of_thread = Arc::clone(&shared);
+        let (answers, events) = mpsc::unbounded_channel();
+        let (of_thread, sender) = (Arc::clone(&shared), answers.clone());
         let thread = std::thread::Builder::new().name(String::from("raisd-state")).spawn(move || {
             while let Some(slot) = of_thread.next() {
                 let count = slot.operations.len();
                 let outcome = slot.content.write(&directory);
                 for op in slot.operations {
-                    answer(Event::Finished { op, outcome: outcome.clone() });
+                    answer(&sender, op, outcome.clone());
                 }
                 of_thread.lock().operations -= count;
             }
         })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok((Self { shared, answers, thread: Some(thread) }, events))
     }
 
-    /// Has a group's state written; it is dated now, where its ages are true. Returns the answer if it is refused.
-    #[must_use = "a refused operation is answered by what this returns, and by nothing else"]
-    pub fn store_group(&self, op: OpId, name: &str, state: StoredGroup) -> Option<Event> {
-        let document = GroupDocument::of(name, state, wall_clock_ms());
-        self.store(op, Target::Group(name.to_owned()), Content::Group(Box::new(document)))
-    }
-
-    /// Has the start count written. Returns the answer if it is refused.
-    #[must_use = "a refused operation is answered by what this returns, and by nothing else"]
-    pub fn store_incarnation(&self, op: OpId, incarnation: Incarnation) -> Option<Event> {
-        self.store(op, Target::Host, Content::Host(incarnation))
-    }
-
-    /// Writes and answers all that waits, then ends the thread. Takes as long as the disk does.
-    pub fn stop(mut self) {
-        self.shared.close();
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-        {
-            // A bug there is a bug here: nothing is answered any more.
-            std::panic::resume_unwind(panic);
-        }
-    }
-
-    fn store(&self, op: OpId, target: Target, content: Content) -> Option<Event> {
+    /// Has something written; never waits.
+    pub fn write(&self, op: OpId, write: Write) {
+        let (target, content) = match write {
+            Write::Group { name, state } => {
+                let document = GroupDocument::of(&name, state, wall_clock_ms());
+                (Target::Group(name), Content::Group(Box::new(document)))
+            }
+            Write::Incarnation(incarnation) => (Target::Host, Content::Host(incarnation)),
+        };
         let mut queue = self.shared.lock();
         if queue.operations >= OPERATIONS_MAX {
-            let why = format!("{} stores wait for the disk already: it is too slow, or hangs", queue.operations);
-            return Some(Event::Finished { op, outcome: Outcome::Failed { why } });
+            let why = format!("{} writes of state wait for the disk already: it is too slow, or hangs", queue.operations);
+            drop(queue);
+            answer(&self.answers, op, Outcome::Failed { why });
+            return;
         }
         queue.operations += 1;
         match queue.slots.get_mut(&target) {
@@ -123,13 +129,24 @@ impl StateWriter {
         }
         drop(queue);
         self.shared.wake.notify_one();
-        None
+    }
+}
+
+fn answer(answers: &mpsc::UnboundedSender<Event>, op: OpId, outcome: Outcome) {
+    if answers.send(Event::Finished { op, outcome }).is_err() {
+        // The loop has ended: nobody waits for the answer, but what it asked for is still written.
+        tracing::debug!(op = op.0, "a write of state has ended after the loop");
     }
 }
 
 impl Drop for StateWriter {
     fn drop(&mut self) {
         self.shared.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that writes state has panicked; what it had not written is lost");
+        }
     }
 }
 
