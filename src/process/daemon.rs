@@ -2,7 +2,7 @@
 //!
 //! Nothing else reads the clock for the protocol; the node's deadline is the only protocol timer. Called by `bin/raisd.rs`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::dispatch::{Dispatched, Dropped, Ports};
-use super::state::{Loaded, StateDir, StateWriter};
+use super::state::{StateDir, StateWriter};
 use super::watchdog::Watchdog;
 use crate::config::Config;
 use crate::node::event::{Arrival, Event, Heard, Token};
@@ -106,7 +106,7 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let state = Arc::new(StateDir::open(&config.state_dir)?);
+    let state = StateDir::open(&config.state_dir)?;
     let interfaces: Vec<String> = config.policy.groups.iter().map(|group| group.interface.clone()).collect();
     let Opened { netlink, events: netlink_events, initial } = Netlink::open(interfaces).await?;
     let mut changed = netlink.interfaces();
@@ -117,12 +117,10 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let (scripts, script_events) = Scripts::new(config.policy.host.id, config.scripts);
 
     let boot = draw_boot()?;
-    let incarnation = noted(state.next_incarnation());
+    let incarnation = state.next_incarnation().log();
     state.store_incarnation(incarnation).with_context(|| format!("cannot write {}; make host.state_dir writable", config.state_dir.display()))?;
-    let stored = config.policy.groups.iter().map(|group| noted(state.load_group(&group.name))).collect();
-    let (written, writer_events) = mpsc::unbounded_channel();
-    // The loop ends before the writer: who is not there any more needs no answer.
-    let writer = StateWriter::start(state, move |event| drop(written.send(event)))?;
+    let stored = config.policy.groups.iter().map(|group| state.load_group(&group.name).log()).collect();
+    let (writer, writer_events) = StateWriter::start(state)?;
 
     let mut outbound = Vec::new();
     let mut inbound = Vec::new();
@@ -143,7 +141,7 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         config_path.display()
     );
     let names = config.policy.groups.into_iter().map(|group| group.name).collect();
-    let ports = Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new(), refused: VecDeque::new() };
+    let ports = Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
     let inputs = Inputs {
         netlink: netlink_events,
         scripts: script_events,
@@ -161,17 +159,10 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     }
     let code = daemon.turn_until_exit(inputs, changed).await;
     drop(probes);
-    daemon.ports.writer.stop();
+    // What waits is written before the process ends.
+    drop(daemon);
     api.stop();
     Ok(code)
-}
-
-/// What was stored; what was wrong with it goes to the log.
-fn noted<T>(loaded: Loaded<T>) -> T {
-    for note in &loaded.notes {
-        tracing::warn!("{note}");
-    }
-    loaded.state
 }
 
 /// 128 random bits, so that no two starts are taken for each other.
@@ -198,12 +189,10 @@ impl Daemon {
             let input = self.pick(&mut inputs, &mut changed).await;
             let event = self.event_of(input, &mut changed);
             let networks = self.ports.sockets.take_changes().into_iter().map(Event::Kernel);
-            let mut events: VecDeque<Event> = event.into_iter().chain(networks).collect();
-            while let Some(event) = events.pop_front() {
+            for event in event.into_iter().chain(networks) {
                 if let Dispatched::Exit { code } = self.feed(event) {
                     return code;
                 }
-                events.append(&mut self.ports.refused);
             }
         }
     }

@@ -2,14 +2,14 @@
 //!
 //! Address changes of one list leave as one batch at its end: no action rests on another of the same list.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::sync::oneshot;
 
 use super::reports;
-use super::state::StateWriter;
+use super::state::{StateWriter, Write};
 use crate::node::action::Action;
-use crate::node::event::{Answer, Event, GroupIndex, Token};
+use crate::node::event::{Answer, GroupIndex, Token};
 use crate::ports::announce::Announcer;
 use crate::ports::dns::Dns;
 use crate::ports::multicast::ControlSockets;
@@ -32,8 +32,6 @@ pub(super) struct Ports {
     pub(super) writer: StateWriter,
     pub(super) replies: HashMap<Token, oneshot::Sender<Answer>>,
     pub(super) dropped: Dropped,
-    /// Answers to operations that a port refused at once: the loop feeds them next.
-    pub(super) refused: VecDeque<Event>,
 }
 
 /// Whether the daemon goes on.
@@ -65,8 +63,11 @@ impl Ports {
                         dns.publish(group, &zone);
                     }
                 }
-                Action::StoreGroup { op, group, state } => self.refused.extend(self.writer.store_group(op, self.name(Some(group)), state)),
-                Action::StoreIncarnation { op, incarnation } => self.refused.extend(self.writer.store_incarnation(op, incarnation)),
+                Action::StoreGroup { op, group, state } => {
+                    let name = self.name(Some(group)).to_owned();
+                    self.writer.write(op, Write::Group { name, state });
+                }
+                Action::StoreIncarnation { op, incarnation } => self.writer.write(op, Write::Incarnation(incarnation)),
                 Action::Report { group, report } => reports::log(self.name(group), &report),
                 Action::Reply { token, answer } => self.reply(token, answer),
                 Action::Exit { code } => dispatched = Dispatched::Exit { code },
