@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod api;
 pub mod dns;
+pub mod interfaces;
 pub mod multicast;
 pub mod netlink;
 pub mod probe;
