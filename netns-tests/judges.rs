@@ -55,12 +55,12 @@ const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
 const V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11));
 
 fn put(host: &Host, address: IpAddr) -> io::Result<()> {
-    let index = host.namespace().link_index(Network::Service.interface())?;
+    let index = host.plan().interface_index(Network::Service);
     add_address(host.namespace(), index, address, if address.is_ipv4() { 32 } else { 128 })
 }
 
 fn take(host: &Host, address: IpAddr) -> io::Result<()> {
-    let index = host.namespace().link_index(Network::Service.interface())?;
+    let index = host.plan().interface_index(Network::Service);
     delete_address(host.namespace(), index, address, if address.is_ipv4() { 32 } else { 128 })
 }
 
@@ -123,6 +123,10 @@ fn one_holder(by: By) -> Outcome {
         return Err(Failure::broken("the dump differs from the record"));
     }
     let spans = kernel.spans(V4)?;
+    let held: Vec<_> = spans.iter().map(|span| span.holders.len()).collect();
+    if held != [0, 1, if by == By::Overlap { 2 } else { 0 }, 1] {
+        return Err(Failure::broken(format!("not what was done: {spans:?}")));
+    }
     match spans.iter().find(|span| span.holders.len() > 1) {
         Some(span) => Err(Verdict::new(Finding::Doubled, format!("{:?} for {:?}", span.holders, span.duration())).into()),
         None => Ok(()),

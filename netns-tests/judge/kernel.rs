@@ -1,8 +1,7 @@
 //! Which host's kernel has which address on its service interface: now, and at every moment since the start of the record.
 //!
-//! Owns a netlink socket in every host's namespace, all read by one thread. What two hosts do is put into the right order by
-//! reading in rounds: a round ends when all queues are empty, and all of a round counts as having happened at its start,
-//! removals first. So two holders in a record were there; only an overlap shorter than a round (about 0.1 ms) can be missed.
+//! Owns one netlink socket that the kernels of all hosts write to, in the order in which things happened: two holders in the
+//! record were there, however short, and none that were there are missed. The time of a change is that of its reading.
 #![expect(clippy::disallowed_methods, reason = "an observer outside of the protocol measures time")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use raisd::demo::frames::grow_queue;
 use raisd::demo::log::{Background, Log, ObserverError};
 use raisd::demo::namespace::{Intent, Namespace, messages};
-use raisd::demo::topology::{Network, Topology};
+use raisd::demo::topology::{Network, Plan, Topology};
 
 /// Who has an address: hosts by number.
 pub(crate) type Holders = BTreeSet<u8>;
@@ -39,11 +38,10 @@ pub(crate) struct Change {
     pub(crate) kind: ChangeKind,
 }
 
-/// Removals sort first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ChangeKind {
-    Removed,
     Added,
+    Removed,
 }
 
 /// A time in which the same hosts had an address.
@@ -69,16 +67,13 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Starts to record the hosts that there are.
+    /// Starts to record. A host that is added later is recorded as well.
     pub(crate) fn record(topology: &Topology) -> io::Result<Self> {
         let start = Instant::now();
-        let watched = topology.hosts().map(|(number, host)| Watched::open(number, host.namespace()));
-        let mut watched = watched.collect::<io::Result<Vec<_>>>()?;
         let log = Arc::new(Log::new("kernel addresses"));
-        for host in &mut watched {
-            log.extend(host.resynchronize(start)?);
-        }
-        let thread = Background::start(&log, move |log, stop| watch(&mut watched, log, stop))?;
+        let mut recorder = Recorder::open(topology)?;
+        log.extend(recorder.resynchronize()?);
+        let thread = Background::start(&log, move |log, stop| recorder.run(log, stop))?;
         Ok(Self { log, start, _thread: thread })
     }
 
@@ -124,32 +119,33 @@ impl Kernel {
 pub(crate) fn dump(topology: &Topology) -> io::Result<Holdings> {
     let mut state = Holdings::new();
     for (number, host) in topology.hosts() {
-        let interface = host.namespace().link_index(Network::Service.interface())?;
-        for address in addresses(host.namespace(), interface)? {
+        for address in addresses(host.namespace())? {
             state.entry(address).or_default().insert(number);
         }
     }
     Ok(state)
 }
 
-fn addresses(namespace: &Namespace, interface: u32) -> io::Result<BTreeSet<IpAddr>> {
+fn addresses(namespace: &Namespace) -> io::Result<BTreeSet<IpAddr>> {
     let answers = namespace.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), Intent::Dump)?;
-    let of_interface = answers.iter().filter_map(|answer| {
+    let ours = answers.iter().filter_map(|answer| {
         let RouteNetlinkMessage::NewAddress(message) = answer else { return None };
-        address_of(message, interface)
+        service_address(message).map(|(_, address)| address)
     });
-    Ok(of_interface.collect())
+    Ok(ours.collect())
 }
 
-fn address_of(message: &AddressMessage, interface: u32) -> Option<IpAddr> {
-    if message.header.index != interface {
-        return None;
-    }
+/// The host and the address, if it is one on a service interface. The index of the interface tells the host.
+fn service_address(message: &AddressMessage) -> Option<(u8, IpAddr)> {
+    let Plan(host) = Plan::of_interface(message.header.index, Network::Service)?;
     // IPv4 has the address in `Local`, and the other end of a point-to-point link in `Address`.
     let local = |attribute: &AddressAttribute| if let AddressAttribute::Local(address) = attribute { Some(*address) } else { None };
     let other = |attribute: &AddressAttribute| if let AddressAttribute::Address(address) = attribute { Some(*address) } else { None };
     let attributes = || message.attributes.iter();
-    attributes().find_map(local).or_else(|| attributes().find_map(other))
+    let address = attributes().find_map(local).or_else(|| attributes().find_map(other))?;
+    // Those of the ports, which have the same indices in the fabric.
+    let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    (!is_link_local).then_some((host, address))
 }
 
 fn holdings(changes: &[Change]) -> Holdings {
@@ -180,68 +176,69 @@ fn spans<'a>(changes: impl Iterator<Item = &'a Change>, start: Instant, end: Ins
         };
         all.push(Span { from: change.at, until: end, holders });
     }
-    // Changes of one round have one time: what lies between them was never there.
-    all.retain(|span| !span.duration().is_zero());
     all
 }
 
-/// One host that is recorded.
+/// What reads the socket.
 #[derive(Debug)]
-struct Watched {
-    number: u8,
-    namespace: Arc<Namespace>,
-    interface: u32,
+struct Recorder {
     socket: Socket,
-    has: BTreeSet<IpAddr>,
+    namespaces: Vec<(u8, Arc<Namespace>)>,
+    has: BTreeSet<(u8, IpAddr)>,
 }
 
-impl Watched {
-    fn open(number: u8, namespace: &Arc<Namespace>) -> io::Result<Self> {
+impl Recorder {
+    fn open(topology: &Topology) -> io::Result<Self> {
         // RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR.
         const GROUPS: u32 = 0x10 | 0x100;
-        let socket = namespace.run(|| {
+        let socket = topology.fabric().run(|| {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.set_non_blocking(true)?;
             grow_queue(&socket)?;
+            // Of all namespaces that the fabric knows by a number: those at the other end of its cables.
+            socket.set_listen_all_namespaces(true)?;
             socket.bind(&SocketAddr::new(0, GROUPS))?;
             io::Result::Ok(socket)
         })??;
-        let interface = namespace.link_index(Network::Service.interface())?;
-        Ok(Self { number, namespace: Arc::clone(namespace), interface, socket, has: BTreeSet::new() })
+        let namespaces = topology.hosts().map(|(number, host)| (number, Arc::clone(host.namespace()))).collect();
+        Ok(Self { socket, namespaces, has: BTreeSet::new() })
     }
 
-    /// Reads the whole table and returns what differs from what was known.
-    fn resynchronize(&mut self, at: Instant) -> io::Result<Vec<Change>> {
-        let has = addresses(&self.namespace, self.interface)?;
-        let change = |address: &IpAddr, kind| Change { at, host: self.number, address: *address, kind };
-        let removed = self.has.difference(&has).map(|address| change(address, ChangeKind::Removed));
-        let added = has.difference(&self.has).map(|address| change(address, ChangeKind::Added));
-        let changes = removed.chain(added).collect();
-        self.has = has;
-        Ok(changes)
+    fn run(&mut self, log: &Log<Change>, stop: &PipeReader) -> io::Result<()> {
+        loop {
+            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let [_, stopped] = fds;
+            if stopped.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
+                return Ok(());
+            }
+            self.drain(log)?;
+        }
     }
 
-    /// Reads what is queued. An overrun queue is replaced by the whole table.
-    fn drain(&mut self, at: Instant) -> io::Result<Vec<Change>> {
-        let mut changes = Vec::new();
+    /// Reads what is queued. What an overrun queue has lost is found by asking every host for its whole table.
+    fn drain(&mut self, log: &Log<Change>) -> io::Result<()> {
         loop {
             let datagram = match self.socket.recv_from_full() {
                 Ok((datagram, _)) => datagram,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(changes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    changes.extend(self.resynchronize(at)?);
+                    log.extend(self.resynchronize()?);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             for message in messages::<RouteNetlinkMessage>(&datagram)? {
                 let NetlinkPayload::InnerMessage(message) = message.payload else { continue };
-                changes.extend(self.note(&message, at));
+                log.extend(self.note(&message));
             }
         }
     }
 
-    fn note(&mut self, message: &RouteNetlinkMessage, at: Instant) -> Option<Change> {
+    fn note(&mut self, message: &RouteNetlinkMessage) -> Option<Change> {
         let (message, kind) = if let RouteNetlinkMessage::NewAddress(message) = message {
             (message, ChangeKind::Added)
         } else if let RouteNetlinkMessage::DelAddress(message) = message {
@@ -249,65 +246,27 @@ impl Watched {
         } else {
             return None;
         };
-        let address = address_of(message, self.interface)?;
+        let (host, address) = service_address(message)?;
         // A refresh of its lifetime adds an address that is there.
         let differs = match kind {
-            ChangeKind::Added => self.has.insert(address),
-            ChangeKind::Removed => self.has.remove(&address),
+            ChangeKind::Added => self.has.insert((host, address)),
+            ChangeKind::Removed => self.has.remove(&(host, address)),
         };
-        differs.then_some(Change { at, host: self.number, address, kind })
+        differs.then(|| Change { at: Instant::now(), host, address, kind })
     }
-}
 
-fn watch(hosts: &mut [Watched], log: &Log<Change>, stop: &PipeReader) -> io::Result<()> {
-    loop {
-        let mut fds: Vec<_> = hosts.iter().map(|host| PollFd::new(host.socket.as_fd(), PollFlags::POLLIN)).collect();
-        fds.push(PollFd::new(stop.as_fd(), PollFlags::empty()));
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let stopped = fds.last().and_then(PollFd::revents).is_some_and(|events| events.contains(PollFlags::POLLHUP));
+    /// Reads all tables and returns what differs from what was known, removals first.
+    fn resynchronize(&mut self) -> io::Result<Vec<Change>> {
         let at = Instant::now();
-        let mut round = Vec::new();
-        loop {
-            let before = round.len();
-            for host in hosts.iter_mut() {
-                round.extend(host.drain(at)?);
-            }
-            if round.len() == before {
-                break;
-            }
+        let mut has = BTreeSet::new();
+        for (number, namespace) in &self.namespaces {
+            has.extend(addresses(namespace)?.into_iter().map(|address| (*number, address)));
         }
-        // Stable: what one host did to one address stays in its order, unless it added and removed within the round.
-        round.sort_by_key(|change: &Change| change.kind);
-        log.extend(settle(round));
-        if stopped {
-            return Ok(());
-        }
+        let change = |kind| move |(host, address): &(u8, IpAddr)| Change { at, host: *host, address: *address, kind };
+        let removed = self.has.difference(&has).map(change(ChangeKind::Removed));
+        let added = has.difference(&self.has).map(change(ChangeKind::Added));
+        let changes = removed.chain(added).collect();
+        self.has = has;
+        Ok(changes)
     }
-}
-
-/// Within a round, what one host added and removed again (or the reverse) is no change.
-fn settle(round: Vec<Change>) -> Vec<Change> {
-    let mut balance: BTreeMap<(u8, IpAddr), i32> = BTreeMap::new();
-    for change in &round {
-        *balance.entry((change.host, change.address)).or_default() += match change.kind {
-            ChangeKind::Added => 1,
-            ChangeKind::Removed => -1,
-        };
-    }
-    let mut kept = Vec::with_capacity(round.len());
-    for change in round {
-        let left = balance.entry((change.host, change.address)).or_default();
-        let wanted = match change.kind {
-            ChangeKind::Added => *left > 0,
-            ChangeKind::Removed => *left < 0,
-        };
-        if wanted {
-            *left = 0;
-            kept.push(change);
-        }
-    }
-    kept
 }

@@ -163,6 +163,19 @@ impl Plan {
         Mac([0x02, 0x52, 0x41, 0x00, network.number(), self.0])
     }
 
+    /// The index of its interface to a network, and of its port there: no two interfaces of a topology have the same.
+    #[must_use]
+    pub fn interface_index(self, network: Network) -> u32 {
+        100 * (u32::from(network.number()) + 1) + u32::from(self.0)
+    }
+
+    /// The host whose interface to a network has this index.
+    #[must_use]
+    pub fn of_interface(index: u32, network: Network) -> Option<Self> {
+        let number = u8::try_from(index.checked_sub(Self(0).interface_index(network))?).ok()?;
+        (1..=HOSTS_MAX).contains(&number).then_some(Self(number))
+    }
+
     fn addresses(self, network: Network) -> [(IpAddr, u8); 2] {
         match network {
             Network::Control(number) => [(self.control(number).into(), 24), (self.control_v6(number).into(), 64)],
@@ -179,7 +192,7 @@ const CLIENT: Plan = Plan(50);
 pub struct Host {
     plan: Plan,
     namespace: Arc<Namespace>,
-    ports: BTreeMap<Network, u32>,
+    networks: &'static [Network],
 }
 
 impl Host {
@@ -244,9 +257,9 @@ impl Topology {
     /// [`TopologyError`].
     pub fn remove_host(&mut self, number: u8) -> Result<(), TopologyError> {
         let host = self.hosts.remove(&number).ok_or(TopologyError::Host(number))?;
-        for port in host.ports.into_values() {
+        for network in host.networks {
             let mut link = LinkMessage::default();
-            link.header.index = port;
+            link.header.index = host.plan.interface_index(*network);
             self.fabric
                 .request(RouteNetlinkMessage::DelLink(link), Intent::Change)
                 .map_err(refused(format!("remove the interfaces of {}", host.plan.name())))?;
@@ -285,7 +298,8 @@ impl Topology {
         let hosts = self.hosts.values().map(|host| (host, host.plan.name()));
         hosts
             .chain([(&self.client, "client".to_owned())])
-            .filter_map(|(host, name)| host.ports.get(&network).map(|port| (*port, name)))
+            .filter(|(host, _)| host.networks.contains(&network))
+            .map(|(host, name)| (host.plan.interface_index(network), name))
             .collect()
     }
 
@@ -368,7 +382,7 @@ impl Topology {
     }
 
     fn port(&self, number: u8, network: Network) -> Result<u32, TopologyError> {
-        self.host(number)?.ports.get(&network).copied().ok_or(TopologyError::Host(number))
+        Ok(self.host(number)?.plan.interface_index(network))
     }
 
     fn set_port(
@@ -404,35 +418,37 @@ fn bridge(name: &str) -> LinkMessage {
 }
 
 /// Makes a namespace and connects it to the networks.
-fn plug(fabric: &Namespace, plan: Plan, name: &str, networks: &[Network]) -> Result<Host, TopologyError> {
+fn plug(fabric: &Namespace, plan: Plan, name: &str, networks: &'static [Network]) -> Result<Host, TopologyError> {
     let namespace = Namespace::create().map_err(refused(format!("make a network namespace for {name}")))?;
-    let mut ports = BTreeMap::new();
     for network in networks {
-        let interface = network.interface();
-        let step = format!("connect {name} to {network}");
-        let port = format!("{name}-{interface}");
-        cable(fabric, &port, &namespace, plan, *network).map_err(refused(step))?;
-        ports.insert(*network, fabric.link_index(&port).map_err(refused(format!("find port {port}")))?);
-        let index = namespace.link_index(interface).map_err(refused(format!("find {interface} of {name}")))?;
+        let port = format!("{name}-{network}");
+        cable(fabric, &port, &namespace, plan, *network).map_err(refused(format!("connect {name} to {network}")))?;
         for (address, prefix) in plan.addresses(*network) {
-            add_address(&namespace, index, address, prefix).map_err(refused(format!("give {name} {address}/{prefix}")))?;
+            add_address(&namespace, plan.interface_index(*network), address, prefix)
+                .map_err(refused(format!("give {name} {address}/{prefix}")))?;
         }
     }
-    Ok(Host { plan, namespace: Arc::new(namespace), ports })
+    Ok(Host { plan, namespace: Arc::new(namespace), networks })
 }
 
 /// A veth pair: one end is a port of the bridge, the other the host's interface. Both are up.
 fn cable(fabric: &Namespace, port: &str, namespace: &Namespace, plan: Plan, network: Network) -> io::Result<()> {
     let bridge = fabric.link_index(network.interface())?;
+    let index = plan.interface_index(network);
     let peer = LinkUnspec::new_with_name(network.interface())
+        .index(index)
         .address(plan.mac(network).0.to_vec())
         .append_extra_attribute(LinkAttribute::NetNsFd(namespace.as_raw_fd()))
         .build();
-    let cable =
-        LinkVeth::new(port, network.interface()).set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).controller(bridge).up().build();
+    let cable = LinkVeth::new(port, network.interface())
+        .index(index)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .controller(bridge)
+        .up()
+        .build();
     fabric.request(RouteNetlinkMessage::NewLink(cable), Intent::Create)?;
     // Not at once: a veth does not go up before it has its other end.
-    namespace.set_link(LinkUnspec::new_with_name(network.interface()).up())
+    namespace.set_link(LinkUnspec::new_with_index(index).up())
 }
 
 /// Puts an address on an interface, at once usable: duplicate address detection would take a second.
