@@ -70,15 +70,22 @@ impl Namespace {
     /// What the kernel says, mostly that the caller has no capability in its user namespace.
     pub fn create() -> io::Result<Self> {
         // A thread may be in another network namespace than its process; the namespace outlives it through the file.
-        let (file, netlink) = in_thread(|| {
+        let namespace = in_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
-            let mut netlink = Socket::new(NETLINK_ROUTE)?;
-            netlink.bind_auto()?;
-            io::Result::Ok((File::open("/proc/thread-self/ns/net")?, netlink))
+            Self::current()
         })?;
-        let namespace = Self { file, netlink: Mutex::new(Netlink { socket: netlink, sequence: 0 }) };
         namespace.set_link(LinkUnspec::new_with_name("lo").up())?;
         Ok(namespace)
+    }
+
+    /// The one that the calling thread is in.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn current() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        Ok(Self { file: File::open("/proc/thread-self/ns/net")?, netlink: Mutex::new(Netlink { socket, sequence: 0 }) })
     }
 
     /// Runs a closure on a thread inside. Sockets that it makes belong to the namespace for good.

@@ -12,6 +12,7 @@
 //! Owns the namespaces and the bridges, which stand in a namespace of their own, the *fabric*; a cable is a veth pair. All that
 //! a person can do to a network is done at the fabric, so that a host notices only what a real one would. Never runs a program
 //! and never asks raisd anything. Called by the demo and the netns tests, inside a lab ([`super::lab`]).
+#![expect(clippy::disallowed_methods, reason = "nobody can be told when the kernel has taken a namespace down: it is asked")]
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
@@ -209,12 +213,46 @@ impl Host {
     }
 }
 
-/// The pool's networks.
+/// The pool's networks. Dropping them waits until the kernel has taken them down.
 #[derive(Debug)]
 pub struct Topology {
-    fabric: Namespace,
+    // In the order in which they are dropped.
     hosts: BTreeMap<u8, Host>,
     client: Host,
+    fabric: Namespace,
+    _witness: Witness,
+}
+
+/// A cable from the namespace of the process to the fabric, which disappears with the fabric.
+///
+/// The kernel takes down a namespace some time after its last user has gone, and holds meanwhile the lock that every change of
+/// an address waits for: for 100 ms and more, which the next topology would measure as an outage.
+#[derive(Debug)]
+struct Witness {
+    outside: Namespace,
+    name: String,
+}
+
+impl Witness {
+    fn plug(fabric: &Namespace) -> io::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let outside = Namespace::current()?;
+        let name = format!("fabric{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let peer = LinkUnspec::new_with_name("outside").append_extra_attribute(LinkAttribute::NetNsFd(fabric.as_raw_fd())).build();
+        let cable = LinkVeth::new(&name, "outside").set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
+        outside.request(RouteNetlinkMessage::NewLink(cable), Intent::Create)?;
+        Ok(Self { outside, name })
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        // Ten times what it takes on a busy machine. Whoever still holds the fabric then is not waited for.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while self.outside.link_index(&self.name).is_ok() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Topology {
@@ -231,8 +269,9 @@ impl Topology {
                     .map_err(refused(format!("make bridge {name}")))?;
             }
         }
+        let witness = Witness::plug(&fabric).map_err(refused("connect the fabric to the outside"))?;
         let client = plug(&fabric, CLIENT, "client", &[Network::Service])?;
-        let mut topology = Self { fabric, hosts: BTreeMap::new(), client };
+        let mut topology = Self { hosts: BTreeMap::new(), client, fabric, _witness: witness };
         for number in 1..=hosts {
             topology.add_host(number)?;
         }
