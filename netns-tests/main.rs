@@ -1,0 +1,43 @@
+//! Stories with real daemons, real kernel addresses and real frames, each host in a network namespace of its own.
+//!
+//! `main` enters namespaces of its own, so an ordinary user runs it as well as root does. One file a story; the judges
+//! ([`judge`]) are the kernel, the wire, a client and `dig`, never raisd. Each story has a *twin* in which a mechanism is
+//! switched off or broken: there the same judge must report the failure, and a twin that passes fails the run.
+//!
+//! `cargo test --test netns -- NAME` runs one; `--list` lists them; the logs of the daemons are left in `target/netns/STORY/`.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+use raisd::demo::lab::{self, Entered};
+
+use crate::story::Stories;
+
+mod judge;
+mod judges;
+mod networks;
+
+mod story;
+
+fn main() -> ExitCode {
+    match enter_and_run(Arguments::from_args()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("netns tests: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    let lab = match lab::enter()? {
+        Entered::Inside(lab) => lab,
+        Entered::Outside(code) => return Ok(code),
+    };
+    // Bounds in milliseconds are judged: two stories at once would take the time from each other.
+    arguments.test_threads.get_or_insert(1);
+    let stories = Stories::new(&lab)?;
+    let trials = [judges::trials(&stories), networks::trials(&stories)].into_iter().flatten().collect();
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}

@@ -1,0 +1,156 @@
+//! What a story and its twin are, and what a judge may find.
+
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use raisd::demo::lab::Lab;
+
+/// What a judge found wrong. A twin names the one that it expects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Finding {
+    /// A client was answered by nobody for longer than it may be.
+    Dark,
+    /// More than one host had an address.
+    Doubled,
+    /// The zone does not hold what it must.
+    Zone,
+    /// A client's neighbour table leads to the wrong host.
+    StaleNeighbour,
+    /// No frame told where an address is.
+    Unannounced,
+    /// Nobody had an address, or not the host that must have it.
+    Unserved,
+}
+
+/// What is wrong, and the evidence.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    finding: Finding,
+    evidence: String,
+}
+
+impl Verdict {
+    pub(crate) fn new(finding: Finding, evidence: impl Into<String>) -> Self {
+        Self { finding, evidence: evidence.into() }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.finding, self.evidence)
+    }
+}
+
+/// Why a story did not end well.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A judge reports it.
+    Judged(Verdict),
+    /// The story could not be told: no twin may end so.
+    Broken(Box<dyn Error + Send + Sync>),
+}
+
+impl Failure {
+    pub(crate) fn broken(text: impl Into<String>) -> Self {
+        Self::Broken(text.into().into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Judged(verdict) => verdict.fmt(f),
+            Self::Broken(error) => write!(f, "the story could not be told: {error}"),
+        }
+    }
+}
+
+impl From<Verdict> for Failure {
+    fn from(verdict: Verdict) -> Self {
+        Self::Judged(verdict)
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Where one story keeps its files.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    name: String,
+    private: PathBuf,
+    logs: PathBuf,
+}
+
+impl Stage {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A directory that vanishes with the run: state, sockets, configurations.
+    pub(crate) fn private(&self) -> &Path {
+        &self.private
+    }
+
+    /// A directory that stays: `target/netns/STORY`.
+    pub(crate) fn logs(&self) -> &Path {
+        &self.logs
+    }
+}
+
+/// Makes trials.
+#[derive(Clone, Debug)]
+pub(crate) struct Stories {
+    lab: Arc<PathBuf>,
+}
+
+impl Stories {
+    /// Stories whose private files are in `lab`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn new(lab: &Lab) -> io::Result<Self> {
+        Ok(Self { lab: Arc::new(lab.directory("netns")?) })
+    }
+
+    /// A story that must end well.
+    pub(crate) fn story(&self, name: &str, tell: impl FnOnce(&Stage) -> Outcome + Send + 'static) -> Trial {
+        let (stories, title) = (self.clone(), name.to_owned());
+        Trial::test(name, move || match stories.tell(&title, tell) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(Failed::from(failure.to_string())),
+        })
+    }
+
+    /// Its twin, with something switched off or broken: the same judge must report `expected`.
+    pub(crate) fn twin(&self, name: &str, expected: Finding, tell: impl FnOnce(&Stage) -> Outcome + Send + 'static) -> Trial {
+        let (stories, title) = (self.clone(), format!("{name}_twin"));
+        Trial::test(title.clone(), move || match stories.tell(&title, tell) {
+            Err(Failure::Judged(verdict)) if verdict.finding == expected => Ok(()),
+            Err(failure) => Err(Failed::from(format!("the judge must report {expected:?}, but: {failure}"))),
+            Ok(()) => Err(Failed::from(format!("the judge must report {expected:?}, but it is content"))),
+        })
+    }
+
+    fn tell(&self, title: &str, tell: impl FnOnce(&Stage) -> Outcome) -> Outcome {
+        // Cargo keeps CARGO_TARGET_TMPDIR in the target directory.
+        let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("netns").join(title);
+        if logs.exists() {
+            fs::remove_dir_all(&logs)?;
+        }
+        fs::create_dir_all(&logs)?;
+        let private = self.lab.join(title);
+        fs::create_dir_all(&private)?;
+        tell(&Stage { name: title.to_owned(), private, logs })
+    }
+}
