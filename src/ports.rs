@@ -3,11 +3,7 @@
 pub mod announce;
 pub mod api;
 pub mod dns;
-<<<<<<< HEAD
-
-=======
 pub mod interfaces;
->>>>>>> net
 pub mod multicast;
 pub mod netlink;
 pub mod probe;
