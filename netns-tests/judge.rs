@@ -11,6 +11,12 @@ use crate::story::Outcome;
 pub(crate) mod dig;
 pub(crate) mod kernel;
 pub(crate) mod neighbour;
+pub(crate) mod zone;
+
+/// The present.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
 
 /// A point in the future.
 pub(crate) fn within(duration: Duration) -> Instant {

@@ -14,7 +14,7 @@ use raisd::demo::topology::{Host, Network, Plan, Topology, add_address, delete_a
 use crate::judge::dig::dig;
 use crate::judge::kernel::{self, Holders, Kernel};
 use crate::judge::neighbour::neighbour;
-use crate::judge::within;
+use crate::judge::{now, within};
 use crate::story::{Failure, Finding, Outcome, Stage, Stories, Verdict};
 
 const LONG: Duration = Duration::from_secs(5);
@@ -170,11 +170,9 @@ fn announced_move(announced: Announce, address: IpAddr) -> Outcome {
     let _servers = [Echo::start(first.namespace(), "web1")?, Echo::start(second.namespace(), "web2")?];
     put(first, address)?;
     let client = Client::start(topology.client(), address, Duration::from_millis(1))?;
-    client
-        .wait_answer(within(Duration::ZERO) - LONG, within(LONG), |by| by == "web1")?
-        .ok_or_else(|| Failure::broken("web1 does not answer"))?;
+    client.wait_answer(now() - LONG, within(LONG), |by| by == "web1")?.ok_or_else(|| Failure::broken("web1 does not answer"))?;
     topology.vanish(1)?;
-    let moved = within(Duration::ZERO);
+    let moved = now();
     put(second, address)?;
     if announced == Announce::Yes {
         announce(second, address)?;
@@ -201,13 +199,13 @@ fn outage(length: Duration) -> Outcome {
     let _server = Echo::start(host.namespace(), "web1")?;
     put(host, V4)?;
     let client = Client::start(topology.client(), V4, Duration::from_millis(1))?;
-    client.wait_answer(within(Duration::ZERO) - LONG, within(LONG), |_| true)?.ok_or_else(|| Failure::broken("no answer at all"))?;
-    let off = within(Duration::ZERO);
+    client.wait_answer(now() - LONG, within(LONG), |_| true)?.ok_or_else(|| Failure::broken("no answer at all"))?;
+    let off = now();
     take(host, V4)?;
     // Nothing tells that time has passed but the client's own probes.
     client.wait_answer(off + length, off + length, |_| true)?;
     put(host, V4)?;
-    let back = within(Duration::ZERO);
+    let back = now();
     client.wait_answer(back, within(LONG), |_| true)?.ok_or_else(|| Failure::broken("the address did not come back"))?;
     let log = client.finish()?;
     let longest = probes::outages(&log, PATIENCE).into_iter().max_by_key(probes::Outage::duration);

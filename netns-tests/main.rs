@@ -14,11 +14,15 @@ use raisd::demo::lab::{self, Entered};
 
 use crate::story::Stories;
 
+mod come_up;
 mod judge;
 mod judges;
 mod networks;
+mod pool;
 
+mod stop;
 mod story;
+mod vanish;
 
 fn main() -> ExitCode {
     match enter_and_run(Arguments::from_args()) {
@@ -38,6 +42,8 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     // Bounds in milliseconds are judged: two stories at once would take the time from each other.
     arguments.test_threads.get_or_insert(1);
     let stories = Stories::new(&lab)?;
-    let trials = [judges::trials(&stories), networks::trials(&stories)].into_iter().flatten().collect();
+    let trials =
+        [judges::trials(&stories), networks::trials(&stories), come_up::trials(&stories), vanish::trials(&stories), stop::trials(&stories)];
+    let trials = trials.into_iter().flatten().collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }

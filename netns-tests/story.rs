@@ -17,6 +17,8 @@ pub(crate) enum Finding {
     Dark,
     /// More than one host had an address.
     Doubled,
+    /// An address went where nothing called it.
+    Moved,
     /// The zone does not hold what it must.
     Zone,
     /// A client's neighbour table leads to the wrong host.

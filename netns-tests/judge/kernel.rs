@@ -109,6 +109,12 @@ impl Kernel {
         self.log.read(|changes| spans(changes.iter().filter(|change| change.address == address), self.start, now))
     }
 
+    /// The first time since `from` in which more than one of `hosts` had the address.
+    pub(crate) fn doubled(&self, address: IpAddr, from: Instant, hosts: &[u8]) -> Result<Option<Span>, ObserverError> {
+        let several = |span: &Span| span.holders.iter().filter(|holder| hosts.contains(holder)).count() > 1;
+        Ok(self.spans(address)?.into_iter().find(|span| span.until > from && several(span)))
+    }
+
     /// All changes, of all addresses.
     pub(crate) fn changes(&self) -> Result<Vec<Change>, ObserverError> {
         self.log.read(<[Change]>::to_vec)
@@ -260,6 +266,8 @@ impl Recorder {
         let at = Instant::now();
         let mut has = BTreeSet::new();
         for (number, namespace) in &self.namespaces {
+            // An error if the host has been removed since: what its successor has is not known here.
+            namespace.link_index(Network::Service.interface())?;
             has.extend(addresses(namespace)?.into_iter().map(|address| (*number, address)));
         }
         let change = |kind| move |(host, address): &(u8, IpAddr)| Change { at, host: *host, address: *address, kind };

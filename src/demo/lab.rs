@@ -117,7 +117,7 @@ fn launch() -> Result<ExitCode, LabError> {
     for signal in [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
         signals.add(signal);
     }
-    // Blocked, so that `wait` takes them one by one; children start with an empty mask (std sees to that).
+    // Blocked, so that `wait` takes them one by one. Init starts with the same mask and opens it.
     signals.thread_block().map_err(failed("block signals"))?;
     separate()?;
     let mut init = again(STAGE_INIT, Stdio::piped()).map_err(failed("start this program inside"))?;
@@ -196,6 +196,7 @@ fn again(stage: &str, stdin: Stdio) -> io::Result<Child> {
 
 /// Process 1: private mounts, then the program, whose end is its own.
 fn init() -> Result<ExitCode, LabError> {
+    SigSet::empty().thread_set_mask().map_err(failed("unblock signals"))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("ask to die with the launcher"))?;
     if launcher_is_gone().map_err(failed("look for the launcher"))? {
         return Ok(ExitCode::FAILURE);

@@ -4,9 +4,9 @@
 //! Called by the demo's story.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Pool {
         let topology = Topology::build(hosts)?;
         let files = |cause| PoolError::Host { step: "write the files of", host: "the pool".to_owned(), cause };
         let root = lab.directory("demo").map_err(files)?;
-        fs::write(root.join("www.key"), key_file().map_err(files)?).map_err(files)?;
+        write_key(&root.join("www.key")).map_err(files)?;
         Ok(Self { daemons: BTreeMap::new(), services: BTreeMap::new(), topology, root, hosts, heartbeat })
     }
 
@@ -126,11 +126,8 @@ impl Pool {
 
     fn configuration(&self, plan: Plan, directory: &Path) -> String {
         let preferred = if plan == self.spare() { String::new() } else { format!("\"{}/32\"", plan.service()) };
-        let servers = (1..=self.hosts).map(Plan).fold(String::new(), |mut text, server| {
-            // Writing to a string cannot fail.
-            let _infallible = write!(text, "\"n{}.{ZONE}\" = [\"{}\"], ", server.0, server.own());
-            text
-        });
+        let servers: Vec<_> =
+            (1..=self.hosts).map(Plan).map(|server| format!("\"n{}.{ZONE}\" = [\"{}\"]", server.0, server.own())).collect();
         format!(
             r#"[host]
 name = "{name}"
@@ -163,16 +160,17 @@ listen = ["{own}:53"]
             heartbeat = self.heartbeat.as_millis(),
             timeout = self.timeout().as_millis(),
             key = self.root.join("www.key").display(),
-            servers = servers.trim_end_matches(", "),
+            servers = servers.join(", "),
             own = plan.own(),
         )
     }
 }
 
-/// A key for this run only, as `raisctl keygen` prints one.
-fn key_file() -> io::Result<String> {
+/// A key for this run only, as `raisctl keygen` prints one, in a file that only its owner can read.
+fn write_key(path: &Path) -> io::Result<()> {
     let mut secret = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut secret)?;
     let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("[[key]]\nid = 1\nuse = \"send\"\nsecret = \"{secret}\"\n"))
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    write!(file, "[[key]]\nid = 1\nuse = \"send\"\nsecret = \"{secret}\"\n")
 }
