@@ -58,6 +58,9 @@ const STORE_INTERVAL: Duration = Duration::from_secs(60);
 /// A change waits so long for more of its kind before it is written.
 const STORE_DELAY: Duration = Duration::from_millis(500);
 
+/// A leader waits at most so long for everybody to hear that it is settled: as long as a relayed answer takes.
+const ACKNOWLEDGED_HEARTBEATS: u32 = 2;
+
 /// Who this host is, at this start.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Identity {
@@ -130,6 +133,8 @@ pub(crate) struct Monitor {
     /// Since when it has listened without a break.
     listening_since: Time,
     settled: bool,
+    /// The first `info` in which this host called itself settled, and when it was sent.
+    settled_said: Option<(Sequence, Time)>,
     leader: Option<HostId>,
     /// Since when this host has been fit to serve without a break.
     well_since: Option<Time>,
@@ -172,6 +177,7 @@ impl Monitor {
             stop: Stop::Running,
             listening_since: now,
             settled: false,
+            settled_said: None,
             leader: None,
             well_since: None,
             rivals: BTreeSet::new(),
@@ -205,6 +211,7 @@ impl Monitor {
         let Heard { network, sender, number, arrival, records, .. } = heard;
         let (about_group, about_hosts): (Vec<Record>, Vec<Record>) =
             records.into_iter().partition(|record| matches!(record, Record::Addresses(_) | Record::Zone(_) | Record::Command(_)));
+        let waits = self.leader == Some(self.identity.id) && !self.is_known_settled(turn.now);
         let mut changes = self.hosts.hear(turn.now, network, sender, number, arrival, about_hosts);
         // What somebody says who has not proved that he lives has no effect.
         let is_proved = self.hosts.get(sender.host).is_some_and(|host| host.is_live() && host.head.boot == sender.boot);
@@ -219,7 +226,7 @@ impl Monitor {
         if changes.answer_at_once {
             self.transmit.hasten();
         }
-        if changes.matters || self.transmit.is_due(turn.now, self.policy.shared.heartbeat) {
+        if changes.matters || waits || self.transmit.is_due(turn.now, self.policy.shared.heartbeat) {
             self.settle_turn(turn);
         }
     }
@@ -330,6 +337,7 @@ impl Monitor {
             self.listening_since = turn.now;
             if self.settled {
                 self.settled = false;
+                self.settled_said = None;
                 turn.report(Report::Stalled { late });
             }
         }
@@ -467,9 +475,22 @@ impl Monitor {
         }
     }
 
+    /// Whether everybody who hears this host has heard that it is settled. Hosts that started together settle together: each
+    /// leads until it hears of a lower one, and what two leaders give out is held twice. Whoever has acknowledged follows the
+    /// lowest, and whatever another leader has told him before is in the `info` that acknowledges.
+    fn is_known_settled(&self, now: Time) -> bool {
+        let Some((said, at)) = self.settled_said else { return self.hosts.live().next().is_none() };
+        let fresh = self.transmit.oldest_within(now, self.policy.shared.timeout);
+        now >= at.plus(self.policy.shared.heartbeat * ACKNOWLEDGED_HEARTBEATS)
+            || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said) || !self.hosts.hears_us(host, fresh))
+    }
+
     /// The control step.
     fn lead(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
+        if !self.is_known_settled(now) {
+            return;
+        }
         self.commands.settle(now, &self.hosts);
         for (item, why) in self.expired_items(now) {
             self.items.expire(&item);
@@ -644,6 +665,9 @@ impl Monitor {
 
     fn send_info(&mut self, turn: &mut Turn<'_>) {
         let head = self.head(turn.now, self.transmit.next_sequence());
+        if head.settled && self.settled_said.is_none() {
+            self.settled_said = Some((head.sequence, turn.now));
+        }
         let parts = Parts {
             me: self.identity.id,
             boot: self.identity.boot,

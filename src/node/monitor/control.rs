@@ -37,9 +37,13 @@ pub(crate) struct Tables {
 /// One live host.
 #[derive(Clone, Debug)]
 pub(crate) struct HostRow {
-    /// Its tests pass, it is a server, its entry is whole, and it is not replacing itself.
+    /// Its tests pass and it is a server.
     pub(crate) ok: bool,
+    /// Its entry is whole and it is not replacing itself: it can be told something.
+    pub(crate) ready: bool,
     pub(crate) settled: bool,
+    /// It started so short a time ago that it cannot be settled yet.
+    pub(crate) starting: bool,
     pub(crate) duty: Duty,
     pub(crate) spare: bool,
     /// Thousandths; capacity 0 is the greatest.
@@ -53,7 +57,11 @@ pub(crate) struct HostRow {
 impl HostRow {
     /// Whether it may be given addresses at all.
     pub(crate) fn is_eligible(&self) -> bool {
-        self.ok && self.settled && self.duty == Duty::Active
+        self.settled && self.is_fit_to_serve()
+    }
+
+    fn is_fit_to_serve(&self) -> bool {
+        self.ok && self.ready && self.duty == Duty::Active
     }
 
     /// Whether what it holds may stay with it.
@@ -196,9 +204,16 @@ impl Step<'_> {
         row.is_eligible() && row.accepts(item) && !address.back_off.contains(&host) && !address.holders.contains_key(&host)
     }
 
+    /// Whether the preferred host has just started and will take it as soon as it is settled: given to another for these
+    /// moments, the address would move twice, and its scripts would run four times.
+    fn is_coming(&self, home: HostId, item: &Item, address: &AddressRow) -> bool {
+        let is_coming = |row: &HostRow| row.starting && !row.settled && row.is_fit_to_serve() && row.accepts(item);
+        self.tables.hosts.get(&home).is_some_and(is_coming) && !address.back_off.contains(&home)
+    }
+
     /// Nobody serves it.
     fn assign(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>) {
-        if self.tables.frozen || self.tables.unknown_holdings {
+        if self.tables.frozen || self.tables.unknown_holdings || preferred.is_some_and(|home| self.is_coming(home, item, row)) {
             return;
         }
         match self.choose(item, row, preferred) {

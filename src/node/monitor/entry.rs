@@ -296,7 +296,8 @@ mod tests {
         let mut heard = HeardEntry::default();
         assert!(copy(&own, &mut heard, EntryVersion(0)));
         own.set_items(items(&[item(2, ItemState::Online)]));
-        assert!(copy(&own, &mut heard, heard.complete()));
+        let since = heard.complete();
+        assert!(copy(&own, &mut heard, since));
         for change in old {
             assert!(heard.take_item(change, 10));
         }
@@ -312,7 +313,8 @@ mod tests {
         assert!(copy(&own, &mut heard, EntryVersion(0)));
         own.set_items(items(&[item(2, ItemState::Online)]));
         own.drop_gone(own.version());
-        assert!(!copy(&own, &mut heard, heard.complete()), "nobody says that the first has left");
+        let since = heard.complete();
+        assert!(!copy(&own, &mut heard, since), "nobody says that the first has left");
         heard.start_over();
         assert!(copy(&own, &mut heard, EntryVersion(0)));
     }

@@ -1,6 +1,7 @@
 //! Builds what the control step and the zone read from what this host knows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Monitor;
 use super::control::{AddressRow, Holder, HostRow, Tables};
@@ -61,7 +62,8 @@ impl Monitor {
 
     /// The control tables.
     pub(super) fn tables(&self, now: Time) -> Tables {
-        let mut hosts: BTreeMap<HostId, HostRow> = self.hosts.live().map(|(id, host)| (id, host_row(now, host))).collect();
+        let settles_within = self.policy.shared.timeout + self.policy.shared.heartbeat * 2;
+        let mut hosts: BTreeMap<HostId, HostRow> = self.hosts.live().map(|(id, host)| (id, host_row(now, host, settles_within))).collect();
         hosts.insert(self.identity.id, self.own_row(now));
         let extent = self.items.extent();
         Tables {
@@ -79,7 +81,9 @@ impl Monitor {
     fn own_row(&self, now: Time) -> HostRow {
         HostRow {
             ok: self.is_ok(),
+            ready: true,
             settled: self.settled,
+            starting: false,
             duty: self.duty,
             spare: self.policy.preferred.is_empty(),
             utilization: zone::utilization(self.load.load, self.load.capacity),
@@ -153,10 +157,12 @@ impl Monitor {
     }
 }
 
-fn host_row(now: Time, host: &Host) -> HostRow {
+fn host_row(now: Time, host: &Host, settles_within: Duration) -> HostRow {
     HostRow {
-        ok: host.head.ok && host.head.role == Role::Server && host.whole && !host.head.restarting,
+        ok: host.head.ok && host.head.role == Role::Server,
+        ready: host.whole && !host.head.restarting,
         settled: host.head.settled,
+        starting: host.head.uptime < settles_within,
         duty: host.head.duty,
         spare: host.head.spare,
         utilization: zone::utilization(host.head.load, host.head.capacity),

@@ -1,0 +1,17 @@
+//! Pools of real nodes in virtual time: the stories of the issue, judged from outside the nodes.
+
+#[path = "pool/checks.rs"]
+mod checks;
+#[path = "pool/datagrams.rs"]
+mod datagrams;
+#[path = "pool/machine.rs"]
+mod machine;
+#[path = "pool/setup.rs"]
+mod setup;
+#[path = "pool/transcript.rs"]
+mod transcript;
+#[path = "pool/world.rs"]
+mod world;
+
+#[path = "pool/coming_and_going.rs"]
+mod coming_and_going;

@@ -1,0 +1,114 @@
+//! Configurations of simulated pools.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use raisd::types::host::{HostId, Role};
+use raisd::types::item::ServiceAddress;
+use raisd::types::policy::{
+    AllFailed, AnnounceMethod, AnnouncePolicy, Assign, Failback, GroupPolicy, HostPolicy, NodePolicy, SharedPolicy, TestPolicy, WhenEmpty,
+    ZonePolicy,
+};
+
+use crate::world::World;
+
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where the addresses of [`pool`] belong.
+pub(crate) const HOME: [(IpAddr, u8); 3] = [(address(1), 1), (address(2), 2), (address(3), 3)];
+
+/// Three hosts with an address each and a spare.
+pub(crate) fn pool(seed: u64) -> World {
+    World::new(seed, [policy(1, &[address(1)]), policy(2, &[address(2)]), policy(3, &[address(3)]), policy(4, &[])])
+}
+
+pub(crate) fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+pub(crate) fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// The host with this last byte.
+pub(crate) fn host(number: u8) -> HostId {
+    HostId([10, 0, 0, number].into())
+}
+
+/// The service address with this last byte.
+pub(crate) const fn address(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, number))
+}
+
+/// One of many service addresses.
+pub(crate) fn one_of_many(number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    [198, 18, high, low].into()
+}
+
+pub(crate) fn shared() -> SharedPolicy {
+    SharedPolicy {
+        heartbeat: HEARTBEAT,
+        timeout: TIMEOUT,
+        orphan_lifetime: Duration::from_secs(3600),
+        assign: Assign::Random,
+        failback: Failback::After(Duration::ZERO),
+        rebalance: None,
+        all_failed: AllFailed::Release,
+        zone: Some(ZonePolicy {
+            name: "www.pool.example.".to_owned(),
+            ttl: Duration::from_secs(5),
+            high_water: 80,
+            low_water: 60,
+            min_addresses: 1,
+            max_answers: 0,
+            when_empty: WhenEmpty::Nodata,
+            nameservers: Vec::new(),
+            contact: "hostmaster@example.com".to_owned(),
+        }),
+    }
+}
+
+/// A host that prefers `preferred`; without any a spare.
+pub(crate) fn policy(number: u8, preferred: &[IpAddr]) -> NodePolicy {
+    NodePolicy {
+        host: HostPolicy {
+            id: host(number),
+            name: format!("web{number}"),
+            control: vec![[10, 0, 0, number].into(), [10, 1, 0, number].into()],
+            location: String::new(),
+            capabilities: Vec::new(),
+        },
+        groups: vec![GroupPolicy {
+            name: "www".to_owned(),
+            interface: "svc0".to_owned(),
+            role: Role::Server,
+            preferred: preferred.iter().copied().map(ServiceAddress::host).collect(),
+            floating: Vec::new(),
+            accept: Vec::new(),
+            tests: Default::default(),
+            loads: Default::default(),
+            has_acquire_script: false,
+            has_release_script: false,
+            script_timeout: Duration::from_secs(30),
+            announce: AnnouncePolicy { method: AnnounceMethod::Link, count: 5, refresh: Duration::from_secs(30) },
+            shared: shared(),
+        }],
+        tests: Vec::new(),
+    }
+}
+
+/// With a test named `web`.
+pub(crate) fn with_test(mut policy: NodePolicy) -> NodePolicy {
+    policy.tests = vec![TestPolicy { name: "web".to_owned(), rise: 1, fall: 1 }];
+    policy.groups[0].tests = ["web".to_owned()].into();
+    policy
+}
+
+/// With both scripts.
+pub(crate) fn with_scripts(mut policy: NodePolicy) -> NodePolicy {
+    policy.groups[0].has_acquire_script = true;
+    policy.groups[0].has_release_script = true;
+    policy
+}

@@ -1,0 +1,498 @@
+//! The simulated world: virtual time, the control networks, and machines that do what their nodes ask.
+//!
+//! Everything is drawn from one seed. After every step the world checks what must hold at any time: only addresses that are
+//! on the interface are announced, scripts run where the address is (or, after a forced release, is not), a node that was
+//! told that its deadline has come names a later one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use raisd::node::Node;
+use raisd::node::action::{Action, Report, ScriptAction, ScriptJob};
+use raisd::node::event::{Arrival, Event, GroupIndex, Heard, KernelChange, Mark, OpId, Outcome, Request, Token};
+use raisd::types::host::{BootId, Sequence};
+use raisd::types::item::ServiceAddress;
+use raisd::types::message::{Message, MessageKind, Record, Sender};
+use raisd::types::policy::NodePolicy;
+use raisd::types::time::Time;
+
+use crate::datagrams;
+use crate::machine::{KernelMood, Machine, ScriptMood};
+use crate::transcript::Transcript;
+
+/// A datagram on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Datagram {
+    pub(crate) group: GroupIndex,
+    pub(crate) sender: Sender,
+    pub(crate) number: u64,
+    pub(crate) records: Rc<Vec<Record>>,
+}
+
+#[derive(Debug)]
+enum Due {
+    Datagram {
+        to: u8,
+        network: u8,
+        datagram: Datagram,
+    },
+    /// For this boot of the machine's node.
+    Event {
+        to: u8,
+        boot: BootId,
+        event: Event,
+    },
+    Kernel {
+        on: u8,
+        boot: BootId,
+        op: OpId,
+        change: Change,
+        address: ServiceAddress,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    Add,
+    Remove,
+}
+
+const NETWORKS: u8 = 2;
+const DELAY: Duration = Duration::from_micros(150);
+const KERNEL: Duration = Duration::from_millis(1);
+const DISK: Duration = Duration::from_millis(2);
+
+/// More events than this at one moment are a spin.
+const EVENTS_AT_ONCE_MAX: u32 = 20_000;
+
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) machines: BTreeMap<u8, Machine>,
+    /// `(from, to, network)` that do not work.
+    pub(crate) cuts: BTreeSet<(u8, u8, u8)>,
+    /// Per thousand.
+    pub(crate) loss: u64,
+    /// Panics as soon as two machines have an address.
+    pub(crate) forbids_doubles: bool,
+    /// All that was sent, if kept.
+    pub(crate) capture: Option<Vec<Datagram>>,
+    /// Everything that was reported, with the time and the host.
+    pub(crate) reports: Vec<(Time, u8, Report)>,
+    /// How long two machines had an address, and how long none had it.
+    pub(crate) doubles: BTreeMap<IpAddr, Duration>,
+    queue: BTreeMap<(Time, u64), Due>,
+    queued: u64,
+    random: u64,
+    seed: u64,
+    at_once: (Time, u32),
+    token: u64,
+    double_since: BTreeMap<IpAddr, Time>,
+    transcript: Transcript,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.transcript.print();
+            eprintln!("seed {}, at {:?}", self.seed, self.now);
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, policies: impl IntoIterator<Item = NodePolicy>) -> Self {
+        let number = |policy: &NodePolicy| match policy.host.id.0 {
+            IpAddr::V4(id) => id.octets()[3],
+            IpAddr::V6(_) => panic!("simulated hosts have IPv4 ids"),
+        };
+        Self {
+            now: Time::START,
+            machines: policies.into_iter().map(|policy| (number(&policy), Machine::new(policy))).collect(),
+            cuts: BTreeSet::new(),
+            loss: 0,
+            forbids_doubles: false,
+            capture: None,
+            reports: Vec::new(),
+            doubles: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            queued: 0,
+            random: seed,
+            seed,
+            at_once: (Time::START, 0),
+            token: 0,
+            double_since: BTreeMap::new(),
+            transcript: Transcript::new(),
+        }
+    }
+
+    /// splitmix64.
+    pub(crate) fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn say(&mut self, text: &str) {
+        self.transcript.say(self.now, 0, format!("=== {text}"));
+    }
+
+    // ---- what stories do ----
+
+    /// Starts the daemon of a machine.
+    pub(crate) fn boot(&mut self, number: u8) {
+        let (high, low) = (self.draw(), self.draw());
+        let mut boot = [0; 16];
+        boot[..8].copy_from_slice(&high.to_le_bytes());
+        boot[8..].copy_from_slice(&low.to_le_bytes());
+        let now = self.now;
+        let machine = self.machine(number);
+        assert!(machine.node.is_none(), "h{number} runs already");
+        let start = machine.prepare_start(now, BootId(boot));
+        let (node, actions) = Node::start(machine.local(now), &machine.policy, start);
+        machine.node = Some(node);
+        self.transcript.say(now, number, "=== starts".to_owned());
+        self.perform(number, actions);
+    }
+
+    pub(crate) fn boot_all(&mut self) {
+        let all: Vec<u8> = self.machines.keys().copied().collect();
+        for number in all {
+            self.boot(number);
+        }
+    }
+
+    /// The machine loses power: nothing is left but its disk.
+    pub(crate) fn power_off(&mut self, number: u8) {
+        self.transcript.say(self.now, number, "=== loses power".to_owned());
+        let machine = self.machine(number);
+        machine.node = None;
+        machine.interface.clear();
+        self.count_doubles();
+    }
+
+    /// The daemon is gone, its addresses are left.
+    pub(crate) fn kill(&mut self, number: u8) {
+        self.transcript.say(self.now, number, "=== daemon killed".to_owned());
+        self.machine(number).node = None;
+    }
+
+    pub(crate) fn cut(&mut self, one: u8, other: u8, network: u8) {
+        self.cuts.extend([(one, other, network), (other, one, network)]);
+    }
+
+    /// Cuts a machine off on all networks.
+    pub(crate) fn isolate(&mut self, number: u8) {
+        let others: Vec<u8> = self.machines.keys().copied().filter(|other| *other != number).collect();
+        for other in others {
+            for network in 0..NETWORKS {
+                self.cut(number, other, network);
+            }
+        }
+    }
+
+    /// Something happens to a node at once.
+    pub(crate) fn tell(&mut self, number: u8, event: Event) {
+        self.handle(number, event);
+    }
+
+    pub(crate) fn ask(&mut self, number: u8, request: Request) -> Token {
+        self.token += 1;
+        let token = Token(self.token);
+        self.tell(number, Event::Asked { token, request });
+        token
+    }
+
+    /// Somebody puts an address on a machine by hand.
+    pub(crate) fn add_by_hand(&mut self, number: u8, address: IpAddr) {
+        let address = ServiceAddress::host(address);
+        self.machine(number).interface.insert(address, Mark::Foreign);
+        self.count_doubles();
+        self.tell(number, Event::Kernel(KernelChange::AddressPresent { interface: "svc0".to_owned(), address, mark: Mark::Foreign }));
+    }
+
+    /// Somebody removes an address of a machine by hand.
+    pub(crate) fn remove_by_hand(&mut self, number: u8, address: IpAddr) {
+        let address = ServiceAddress::host(address);
+        self.machine(number).interface.remove(&address);
+        self.count_doubles();
+        self.tell(number, Event::Kernel(KernelChange::AddressAbsent { interface: "svc0".to_owned(), address }));
+    }
+
+    /// A datagram arrives that was captured before, as new as the receiver can tell.
+    pub(crate) fn replay(&mut self, to: u8, datagram: Datagram) {
+        self.enqueue(Duration::ZERO, Due::Datagram { to, network: 0, datagram });
+    }
+
+    // ---- time ----
+
+    /// Lets time pass.
+    pub(crate) fn run_for(&mut self, duration: Duration) {
+        let end = self.now.plus(duration);
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Lets time pass until `done`, at most `limit`. Says how long it took.
+    pub(crate) fn run_until(&mut self, what: &str, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> Duration {
+        let begin = self.now;
+        let end = begin.plus(limit);
+        while !done(self) {
+            assert!(self.step(end), "{what}: not within {limit:?}");
+        }
+        self.now.since(begin)
+    }
+
+    /// The next thing that happens at or before `end`. Says whether there was one.
+    fn step(&mut self, end: Time) -> bool {
+        let deadline = |(number, machine): (&u8, &Machine)| {
+            let deadline = machine.node.as_ref()?.deadline()?;
+            Some((machine.global(deadline), *number))
+        };
+        let timer = self.machines.iter().filter_map(deadline).min();
+        let arrival = self.queue.first_key_value().map(|((at, _), _)| *at);
+        match (timer, arrival) {
+            (Some((at, number)), arrival) if arrival.is_none_or(|arrival| at < arrival) && at <= end => {
+                self.advance(at);
+                self.time_out(number);
+                true
+            }
+            (_, Some(at)) if at <= end => {
+                self.advance(at);
+                if let Some((_, due)) = self.queue.pop_first() {
+                    self.arrive(due);
+                }
+                true
+            }
+            (None | Some(_), None | Some(_)) => false,
+        }
+    }
+
+    fn advance(&mut self, at: Time) {
+        self.now = self.now.max(at);
+        if self.at_once.0 == self.now {
+            self.at_once.1 += 1;
+            assert!(self.at_once.1 < EVENTS_AT_ONCE_MAX, "the world spins at {:?}", self.now);
+        } else {
+            self.at_once = (self.now, 0);
+        }
+    }
+
+    fn time_out(&mut self, number: u8) {
+        self.handle(number, Event::Timeout);
+        let now = self.now;
+        let machine = self.machine(number);
+        if let Some(deadline) = machine.node.as_ref().and_then(Node::deadline) {
+            let deadline = machine.global(deadline);
+            assert!(deadline > now, "h{number} spins: deadline {deadline:?} after a timeout at {now:?}");
+        }
+    }
+
+    fn arrive(&mut self, due: Due) {
+        match due {
+            Due::Datagram { to, network, datagram } => self.receive(to, network, datagram),
+            Due::Event { to, boot, event } => {
+                if self.machine(to).boot == boot {
+                    self.handle(to, event);
+                }
+            }
+            Due::Kernel { on, boot, op, change, address } => {
+                if self.machine(on).boot == boot {
+                    self.change_kernel(on, op, change, address);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, to: u8, network: u8, datagram: Datagram) {
+        let machine = self.machine(to);
+        if machine.node.is_none() || machine.boot == datagram.sender.boot {
+            return;
+        }
+        let arrival = if machine.seen.insert((datagram.sender.boot, datagram.number)) { Arrival::First } else { Arrival::Again };
+        let records = match arrival {
+            Arrival::First => datagram.records.to_vec(),
+            Arrival::Again => Vec::new(),
+        };
+        let Datagram { group, sender, number, .. } = datagram;
+        self.handle(to, Event::Heard(Heard { group, network, sender, number, arrival, records }));
+    }
+
+    fn change_kernel(&mut self, on: u8, op: OpId, change: Change, address: ServiceAddress) {
+        let interface = "svc0".to_owned();
+        let machine = self.machine(on);
+        let works = match (change, machine.kernel) {
+            (Change::Add, KernelMood::RefusesToAdd) | (Change::Remove, KernelMood::RefusesToRemove) => false,
+            (Change::Add, KernelMood::RefusesToRemove | KernelMood::Works) => {
+                machine.interface.insert(address, Mark::Ours);
+                true
+            }
+            (Change::Remove, KernelMood::RefusesToAdd | KernelMood::Works) => {
+                machine.interface.retain(|on, mark| *on != address || *mark == Mark::Foreign);
+                true
+            }
+        };
+        self.count_doubles();
+        if !works {
+            self.handle(on, Event::Finished { op, outcome: Outcome::Failed { why: format!("{address}: no buffer space") } });
+            return;
+        }
+        let change = match change {
+            Change::Add => KernelChange::AddressPresent { interface, address, mark: Mark::Ours },
+            Change::Remove => KernelChange::AddressAbsent { interface, address },
+        };
+        // The kernel's word to everybody comes before or after its answer.
+        if self.draw().is_multiple_of(2) {
+            self.handle(on, Event::Kernel(change));
+            self.handle(on, Event::Finished { op, outcome: Outcome::Done });
+        } else {
+            self.handle(on, Event::Finished { op, outcome: Outcome::Done });
+            self.handle(on, Event::Kernel(change));
+        }
+    }
+
+    // ---- what nodes do ----
+
+    fn handle(&mut self, number: u8, event: Event) {
+        self.transcript.event(self.now, number, &event);
+        let now = self.now;
+        let machine = self.machine(number);
+        let local = machine.local(now);
+        let Some(node) = machine.node.as_mut() else { return };
+        let actions = node.handle(local, event);
+        self.perform(number, actions);
+    }
+
+    fn perform(&mut self, number: u8, actions: Vec<Action>) {
+        let mut batch = 0;
+        for action in actions {
+            self.transcript.action(self.now, number, &action);
+            self.machine(number).deeds += u64::from(!matches!(action, Action::Send { .. }));
+            match action {
+                Action::AddAddress { op, address, .. } => self.ask_kernel(number, &mut batch, op, Change::Add, address),
+                Action::RemoveAddress { op, address, .. } => self.ask_kernel(number, &mut batch, op, Change::Remove, address),
+                Action::Announce { addresses, .. } => self.announce(number, &addresses),
+                Action::RunScript { op, job } => self.run_script(number, op, &job),
+                Action::Send { group, message } => self.send(number, group, message),
+                Action::PublishZone { zone, .. } => self.machine(number).zone = Some(zone),
+                Action::StoreGroup { op, group, state } => {
+                    let now = self.now;
+                    self.machine(number).disk.groups.insert(group.0, (now, state));
+                    self.answer(number, DISK, op, Outcome::Done);
+                }
+                Action::StoreIncarnation { op, incarnation } => {
+                    let machine = self.machine(number);
+                    (machine.disk.incarnation, machine.incarnation) = (incarnation, incarnation);
+                    self.answer(number, DISK, op, Outcome::Done);
+                }
+                Action::Report { report, .. } => self.reports.push((self.now, number, report)),
+                Action::Reply { token, answer } => self.machine(number).replies.push((token, answer)),
+                Action::Exit { code } => {
+                    let machine = self.machine(number);
+                    machine.exit = Some(code);
+                    machine.node = None;
+                }
+            }
+        }
+    }
+
+    fn ask_kernel(&mut self, on: u8, batch: &mut u32, op: OpId, change: Change, address: ServiceAddress) {
+        let boot = self.machine(on).boot;
+        // A batch is answered one by one.
+        let after = KERNEL + Duration::from_micros(20) * *batch;
+        *batch += 1;
+        self.enqueue(after, Due::Kernel { on, boot, op, change, address });
+    }
+
+    fn answer(&mut self, to: u8, after: Duration, op: OpId, outcome: Outcome) {
+        let boot = self.machine(to).boot;
+        self.enqueue(after, Due::Event { to, boot, event: Event::Finished { op, outcome } });
+    }
+
+    fn announce(&mut self, number: u8, addresses: &[ServiceAddress]) {
+        let machine = self.machine(number);
+        for address in addresses {
+            assert!(machine.interface.contains_key(address), "h{number} announces {address}, which is not on its interface");
+            *machine.announced.entry(address.address).or_default() += 1;
+        }
+    }
+
+    fn run_script(&mut self, number: u8, op: OpId, job: &ScriptJob) {
+        let machine = self.machine(number);
+        let mood = match job.action {
+            ScriptAction::Acquire => {
+                let is_on = job.item.address().is_some_and(|address| machine.has(address));
+                assert!(is_on, "h{number} runs the acquire script of {} before the address is on", job.item);
+                machine.acquire_script
+            }
+            ScriptAction::Release => machine.release_script,
+        };
+        let timeout = machine.policy.groups[job.group.0].script_timeout;
+        match mood {
+            ScriptMood::Fails => self.answer(number, Duration::from_millis(3), op, Outcome::Failed { why: "exit status 1".to_owned() }),
+            ScriptMood::Hangs => self.answer(number, timeout, op, Outcome::TimedOut),
+            ScriptMood::Takes(duration) => self.answer(number, duration, op, Outcome::Done),
+        }
+    }
+
+    fn send(&mut self, from: u8, group: GroupIndex, message: Message) {
+        let machine = self.machine(from);
+        machine.infos_sent += u64::from(message.kind == MessageKind::Info);
+        let sender = Sender { host: machine.id(), incarnation: message.incarnation, boot: machine.boot };
+        let is_farewell = message
+            .records
+            .iter()
+            .any(|record| matches!(record, Record::Head(head) if head.id == sender.host && head.sequence == Sequence::FAREWELL));
+        let others: Vec<u8> = self.machines.keys().copied().filter(|to| *to != from).collect();
+        for records in datagrams::pack(message.records) {
+            let machine = self.machine(from);
+            machine.number += 1;
+            let number = if is_farewell { u64::MAX } else { machine.number };
+            let datagram = Datagram { group, sender, number, records: Rc::new(records) };
+            if let Some(capture) = &mut self.capture {
+                capture.push(datagram.clone());
+            }
+            for to in &others {
+                for network in 0..NETWORKS {
+                    let lost = self.loss > 0 && self.draw() % 1000 < self.loss;
+                    if !lost && !self.cuts.contains(&(from, *to, network)) {
+                        let after = DELAY + Duration::from_micros(20) * u32::from(network);
+                        self.enqueue(after, Due::Datagram { to: *to, network, datagram: datagram.clone() });
+                    }
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, after: Duration, due: Due) {
+        self.queued += 1;
+        self.queue.insert((self.now.plus(after), self.queued), due);
+    }
+
+    pub(crate) fn machine(&mut self, number: u8) -> &mut Machine {
+        self.machines.get_mut(&number).unwrap_or_else(|| panic!("there is no machine {number}"))
+    }
+
+    fn count_doubles(&mut self) {
+        let mut holders: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        for machine in self.machines.values() {
+            for address in machine.interface.keys() {
+                *holders.entry(address.address).or_default() += 1;
+            }
+        }
+        for (address, count) in holders.iter().filter(|(_, count)| **count > 1) {
+            assert!(!self.forbids_doubles, "{count} machines have {address}");
+            self.double_since.entry(*address).or_insert(self.now);
+        }
+        let ended: Vec<IpAddr> =
+            self.double_since.keys().copied().filter(|address| holders.get(address).is_none_or(|count| *count < 2)).collect();
+        for address in ended {
+            if let Some(since) = self.double_since.remove(&address) {
+                *self.doubles.entry(address).or_default() += self.now.since(since);
+            }
+        }
+    }
+}
