@@ -245,4 +245,6 @@ fn raise_open_files() {
 }
 
 #[cfg(test)]
+pub(crate) mod captured_log;
+#[cfg(test)]
 mod tests;
