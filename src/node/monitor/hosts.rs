@@ -537,6 +537,12 @@ impl Hosts {
         host.reported.hears(self.me, self.boot.tag()).is_some_and(|hearing| hearing.proved && hearing.sequence >= since)
     }
 
+    /// Whether `to` does not hear `from` directly, so that what `from` says has to be passed on.
+    pub(crate) fn hears_only_by_relay(&self, to: HostId, from: HostId) -> bool {
+        let (Some(listener), Some(speaker)) = (self.get(to), self.get(from)) else { return false };
+        listener.reported.hears(from, speaker.head.boot.tag()).is_none_or(|hearing| hearing.networks.is_empty())
+    }
+
     /// The newest version of our entry that every live host has whole.
     pub(crate) fn covered(&self) -> EntryVersion {
         let tag = self.boot.tag();
