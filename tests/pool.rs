@@ -15,3 +15,7 @@ mod world;
 
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
+#[path = "pool/networks.rs"]
+mod networks;
+#[path = "pool/operator.rs"]
+mod operator;

@@ -154,7 +154,7 @@ impl Monitor {
         let published = Published::restored(stored.zone_serial, stored.zone);
         let detail = detail(&policy, &identity, Link::Absent);
         Self {
-            hosts: Hosts::new(identity.id, identity.boot),
+            hosts: Hosts::new(identity.id, identity.boot, policy.shared.timeout),
             stored: (items.extent(), published.serial),
             items,
             published,
@@ -195,8 +195,7 @@ impl Monitor {
     /// The deadline has come.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         self.ticked_at = turn.now;
-        let shared = &self.policy.shared;
-        self.hosts.tick(turn.now, shared.timeout, shared.heartbeat);
+        self.hosts.tick(turn.now, self.policy.shared.heartbeat);
         if self.transmit.is_beat_due(turn.now) {
             self.holdings.beat(turn, &self.policy);
             self.items.drop_tombstones(turn.now);

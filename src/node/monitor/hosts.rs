@@ -171,6 +171,7 @@ pub(crate) enum Notice {
 pub(crate) struct Hosts {
     me: HostId,
     boot: BootId,
+    timeout: Duration,
     hosts: BTreeMap<HostId, Host>,
     strangers: BTreeMap<(HostId, BootId), Stranger>,
     /// Hosts that came with an incarnation not above the known one, and are told so.
@@ -181,10 +182,12 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    pub(crate) fn new(me: HostId, boot: BootId) -> Self {
+    /// Nobody is known yet; who is not heard for `timeout` is silent.
+    pub(crate) fn new(me: HostId, boot: BootId, timeout: Duration) -> Self {
         Self {
             me,
             boot,
+            timeout,
             hosts: BTreeMap::new(),
             strangers: BTreeMap::new(),
             outdated: BTreeMap::new(),
@@ -384,6 +387,10 @@ impl Hosts {
                 let before = placement_facts(&host.head);
                 let was = (host.standing, host.whole);
                 host.take_head(now, head);
+                if host.standing == Standing::Silent && now.since(host.heard_at) < self.timeout {
+                    host.standing = Standing::Live;
+                    self.notices.push(Notice::Heard(host.head.id));
+                }
                 if host.standing == Standing::Left {
                     host.entry.start_over();
                     host.whole = false;
@@ -424,7 +431,8 @@ impl Hosts {
     }
 
     /// Drops out whoever was not heard for `timeout`, and moves on what hangs on time.
-    pub(crate) fn tick(&mut self, now: Time, timeout: Duration, heartbeat: Duration) -> bool {
+    pub(crate) fn tick(&mut self, now: Time, heartbeat: Duration) -> bool {
+        let timeout = self.timeout;
         let mut matters = false;
         for (id, host) in &mut self.hosts {
             let age = now.since(host.heard_at);
@@ -435,11 +443,6 @@ impl Hosts {
                     host.whole = false;
                     host.well_since = None;
                     self.notices.push(Notice::Silent(*id, age));
-                    matters = true;
-                }
-                Standing::Silent if age < timeout => {
-                    host.standing = Standing::Live;
-                    self.notices.push(Notice::Heard(*id));
                     matters = true;
                 }
                 Standing::Live | Standing::Silent | Standing::Left => {}
@@ -532,6 +535,12 @@ impl Hosts {
     /// The live hosts that report hearing this start of ours by an `info` numbered `since` or later.
     pub(crate) fn hears_us(&self, host: &Host, since: Sequence) -> bool {
         host.reported.hears(self.me, self.boot.tag()).is_some_and(|hearing| hearing.proved && hearing.sequence >= since)
+    }
+
+    /// Whether `to` does not hear `from` directly, so that what `from` says has to be passed on.
+    pub(crate) fn hears_only_by_relay(&self, to: HostId, from: HostId) -> bool {
+        let (Some(listener), Some(speaker)) = (self.get(to), self.get(from)) else { return false };
+        listener.reported.hears(from, speaker.head.boot.tag()).is_none_or(|hearing| hearing.networks.is_empty())
     }
 
     /// The newest version of our entry that every live host has whole.
