@@ -3,7 +3,7 @@
 //! Owns one packet socket for each interface that it has announced on. It sends and nothing else: it never receives, never switches an
 //! interface to promiscuous mode, never repeats by itself (how often and when is the core's affair). Called by `process/dispatch.rs`.
 //!
-//! **A thread of its own.** 1,000 IPv4 addresses are 2,000 frames, one system call each: 3 to 6 ms, and up to [`WRITE_TIMEOUT`] for a frame
+//! **A thread of its own.** 1,000 IPv4 addresses are 2,000 frames, two system calls each: some 5 ms, and up to [`WRITE_TIMEOUT`] for a frame
 //! while a network card takes nothing. The loop cannot wait for that.
 //!
 //! **Queue**: 4,096 announcements, so that each of a thousand addresses can have its own four times over. When it is full the caller gets

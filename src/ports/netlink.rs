@@ -4,9 +4,9 @@
 //! other ports get. Decides nothing: which address is wanted where is the core's affair. Called by `process/dispatch.rs`
 //! ([`Netlink::change`]) and by the loop ([`NetlinkEvents::recv`]).
 //!
-//! **A thread of its own.** The kernel works on a batch inside `sendto`: 200 IPv6 addresses keep it busy for some 60 ms, and the routing
-//! lock, which every container start and driver reset takes too, may keep it waiting for longer. On the loop's thread that would look to the
-//! other hosts like a dead daemon.
+//! **A thread of its own.** The kernel works on a batch inside `sendto`: a batch of IPv6 addresses may keep it busy for 40 ms, and the
+//! routing lock, which every container start and driver reset takes too, may keep it waiting for longer. On the loop's thread that would look
+//! to the other hosts like a dead daemon.
 //!
 //! **In**: changes are done in order, at most [`Limits::batch`] at once. The queue has no limit of its own: the core has at most one operation under
 //! way for each item, and limits the items. **Out**: 1,024 events; when they are full the port goes on with its work and tells later, each

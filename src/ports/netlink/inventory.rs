@@ -50,7 +50,7 @@ pub(super) struct AddressRecord {
 pub(super) enum Touched {
     /// Nothing that is kept here.
     Nothing,
-    /// A link, with all that is on it, under each of these names.
+    /// A link, with all that is on it, under each of these names; one that it has lost comes first.
     Link(Vec<String>),
     /// An address on the interface of this name; `Mark::Ours` only if it was ours before, if at all, and is ours after, if at all.
     Address(String, ServiceAddress, Mark),
@@ -176,14 +176,15 @@ impl Inventory {
         if former == Some(&link) {
             return Touched::Nothing;
         }
-        let mut names = vec![name.clone()];
+        let mut names = Vec::new();
         if let Some(former) = self.links.insert(index, link)
             && former.name != name
         {
             self.forget_name(&former.name, index);
             names.push(former.name);
         }
-        self.indexes.insert(name, index);
+        self.indexes.insert(name.clone(), index);
+        names.push(name);
         Touched::Link(names)
     }
 
@@ -370,7 +371,7 @@ mod tests {
         let mut inventory = Inventory::default();
         inventory.replace(&[link(2, "eth0", LinkFlags::Up)], &[address(2, "192.0.2.1/24", vec![])]);
         let touched = inventory.apply(&RouteNetlinkMessage::NewLink(link(2, "eth1", LinkFlags::Up)));
-        assert_eq!(touched, Touched::Link(vec!["eth1".to_owned(), "eth0".to_owned()]));
+        assert_eq!(touched, Touched::Link(vec!["eth0".to_owned(), "eth1".to_owned()]));
         assert_eq!(inventory.link("eth0"), Link::Absent);
         assert_eq!(inventory.addresses_of("eth0").count(), 0);
         assert_eq!(inventory.addresses_of("eth1").count(), 1);

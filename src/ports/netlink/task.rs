@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Sleep;
 
 use super::inventory::{Inventory, Touched};
 use super::monitor::{Certainty, Monitor, Notice};
@@ -64,8 +66,8 @@ struct NetlinkTask {
     reports: Reports,
     pending: VecDeque<AddressChange>,
     snapshot: Freshness,
-    /// Whether the inventory can be relied upon.
-    inventory_state: Freshness,
+    /// Runs while the inventory cannot be relied upon.
+    resync_timer: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +96,7 @@ impl NetlinkTask {
             reports: Reports::default(),
             pending: VecDeque::new(),
             snapshot: Freshness::Stale,
-            inventory_state: Freshness::Stale,
+            resync_timer: None,
         };
         task.reports.watch(interfaces, &task.inventory);
         task.resync().await?;
@@ -128,7 +130,7 @@ impl NetlinkTask {
                 },
                 () = std::future::ready(()), if !self.pending.is_empty() => self.change_batch().await,
                 notice = self.monitor.next() => self.take(notice).await,
-                () = tokio::time::sleep(RESYNC_DELAY), if self.inventory_state == Freshness::Stale => self.resync_or_say_why().await,
+                () = due(&mut self.resync_timer) => self.resync_or_say_why().await,
             }
         }
     }
@@ -169,7 +171,7 @@ impl NetlinkTask {
 
     async fn resync_or_say_why(&mut self) {
         if let Err(error) = self.resync().await {
-            self.inventory_state = Freshness::Stale;
+            self.doubt();
             let cause = error_chain(&error);
             tracing::error!(%cause, "cannot follow the kernel's addresses and interfaces; trying again in {} s", RESYNC_DELAY.as_secs());
         }
@@ -185,18 +187,24 @@ impl NetlinkTask {
             }
         };
         self.inventory.replace(&dump.links, &dump.addresses);
-        self.inventory_state = match dump.certainty {
-            Certainty::Settled => Freshness::Fresh,
-            Certainty::Overtaken => Freshness::Stale,
-        };
+        self.resync_timer = None;
+        match dump.certainty {
+            Certainty::Settled => {}
+            Certainty::Overtaken => self.doubt(),
+        }
         self.snapshot = Freshness::Stale;
         self.reports.note_all(&self.inventory);
         Ok(())
     }
 
+    /// Has everything asked for anew: by the next change, or when the timer ends.
+    fn doubt(&mut self) {
+        self.resync_timer = Some(Box::pin(tokio::time::sleep(RESYNC_DELAY)));
+    }
+
     /// Brings the inventory up to what the kernel has.
     async fn catch_up(&mut self) -> Result<(), NetlinkError> {
-        if self.inventory_state == Freshness::Stale || self.monitor.catch_up().await.is_err() {
+        if self.resync_timer.is_some() || self.monitor.catch_up().await.is_err() {
             return self.resync().await;
         }
         if let Some(notice) = self.monitor.take_ready() {
@@ -290,13 +298,13 @@ impl NetlinkTask {
         };
         if tokio::time::timeout(SETTLE_TIMEOUT, waiting).await.is_err() {
             // The next round begins with a dump.
-            self.inventory_state = Freshness::Stale;
+            self.doubt();
         }
     }
 
     fn take_loss(&mut self, asked: Vec<(Open, Request)>, lost: &Lost) -> Vec<Open> {
         tracing::warn!(%lost, requests = asked.len(), "the kernel's answers to address changes were lost; reading its addresses instead");
-        self.inventory_state = Freshness::Stale;
+        self.doubt();
         match Requests::open(self.limits) {
             Ok(requests) => self.requests = requests,
             // The next round finds the old socket closed, and tries again.
@@ -316,6 +324,13 @@ impl NetlinkTask {
             let why = format!("cannot {verb} {} on {}: {why}{last}", change.address, change.interface);
             self.reports.finish(change.op, Outcome::Failed { why });
         }
+    }
+}
+
+async fn due(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
     }
 }
 
