@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::time::advance;
 
 use super::*;
+use crate::ports::script::captured_log::CapturedLog;
 
 /// Far above what any of these tests takes: reached only if something hangs.
 const HANGS: Duration = Duration::from_secs(60);
@@ -365,12 +366,20 @@ async fn a_load_script_prints_load_and_capacity() {
     let out = directory.path().join("out");
     fs::write(&out, "300 1000\nsecond line\n").unwrap();
     let (_probes, mut results) = Probes::start(Vec::new(), vec![load_spec(LoadKind::Script { command: script(&path) })]);
+    let (log, guard) = CapturedLog::start();
     let good = Some(LoadSample { load: 300, capacity: 1000 });
     assert_eq!(sample_of(&mut results).await, good);
     fs::write(directory.path().join("bad"), "").unwrap();
     while sample_of(&mut results).await.is_some() {}
+    for _ in 0..3 {
+        assert_eq!(sample_of(&mut results).await, None);
+    }
     fs::remove_file(directory.path().join("bad")).unwrap();
     while sample_of(&mut results).await != good {}
+    drop(guard);
+    let text = log.text();
+    assert_eq!(text.matches("the load cannot be read").count(), 1, "once per episode: {text}");
+    assert!(text.contains("exited with status 1") && text.contains("the load can be read again"), "{text}");
 }
 
 #[test]
