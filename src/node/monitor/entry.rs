@@ -11,6 +11,9 @@ use crate::types::host::{EntryVersion, Extent, HostDetail, HostItem};
 use crate::types::item::Item;
 use crate::types::message::VersionedItem;
 
+/// So many items that left an entry are remembered once it is whole: as many as a pool gives up at once.
+const GONE_KEPT: usize = 2048;
+
 /// This host's own entry.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct OwnEntry {
@@ -120,7 +123,7 @@ fn version_of(item: &VersionedItem) -> EntryVersion {
 pub(crate) struct HeardEntry {
     detail: Option<(EntryVersion, HostDetail)>,
     items: BTreeMap<Item, (EntryVersion, HostItem)>,
-    /// What left after the last time the entry was whole.
+    /// What left: kept for those who learn of this host from us.
     gone: BTreeMap<Item, EntryVersion>,
     digest: u64,
     /// The newest version of which all was here.
@@ -188,9 +191,21 @@ impl HeardEntry {
         let whole = self.detail.is_some() && self.digest == extent.digest && u32::try_from(self.items.len()) == Ok(extent.count);
         if whole {
             self.complete = self.complete.max(version);
-            self.gone.clear();
+            self.drop_gone();
         }
         whole
+    }
+
+    /// Forgets the oldest of what left; whoever lags so far behind starts over.
+    fn drop_gone(&mut self) {
+        if self.gone.len() <= GONE_KEPT {
+            return;
+        }
+        let mut versions: Vec<EntryVersion> = self.gone.values().copied().collect();
+        versions.sort_unstable();
+        if let Some(oldest) = versions.iter().rev().nth(GONE_KEPT - 1).copied() {
+            self.gone.retain(|_, left| *left >= oldest);
+        }
     }
 
     /// Starts over: what was collected does not add up to what the head says.
