@@ -538,6 +538,9 @@ impl Monitor {
 
     /// An address of the group that something else has put on the interface obeys from now on.
     fn take_over_found(&mut self, turn: &mut Turn<'_>) {
+        if self.stop != Stop::Running {
+            return;
+        }
         let known = |address: &&ServiceAddress| {
             let item = Item::Address(address.address);
             self.items.get(&item).is_some_and(|known| !known.tombstone) && self.holdings.get(&item).is_none()
