@@ -51,6 +51,8 @@ pub(crate) struct Host {
     back_off_until: BTreeMap<Item, Time>,
     /// When it asked for no moves, until when.
     frozen_until: Option<Time>,
+    /// Its name, once known: also while its entry is collected anew.
+    name: Option<String>,
 }
 
 /// Whether a host counts as live.
@@ -77,6 +79,7 @@ impl Host {
             well_since: None,
             back_off_until: BTreeMap::new(),
             frozen_until: None,
+            name: None,
             head,
         }
     }
@@ -91,7 +94,7 @@ impl Host {
 
     /// Its name, or its id while the name is not known.
     pub(crate) fn name(&self) -> String {
-        self.entry.detail().map_or_else(|| self.head.id.to_string(), |detail| detail.name.clone())
+        self.name.clone().unwrap_or_else(|| self.head.id.to_string())
     }
 
     /// How much longer it is not to be given `item`.
@@ -291,6 +294,7 @@ impl Hosts {
         }
         self.outdated.remove(&sender.host);
         let mut host = Host::new(now, head);
+        host.name = self.hosts.get(&sender.host).and_then(|known| known.name.clone());
         if let Some(stranger) = self.strangers.remove(&(sender.host, sender.boot)) {
             host.links = stranger.links;
         }
@@ -341,6 +345,7 @@ impl Hosts {
             Record::Detail(record) => {
                 if let Some(host) = self.of_boot(record.id, record.boot) {
                     host.entry.take_detail(record.version, record.detail);
+                    host.name = host.entry.detail().map(|detail| detail.name.clone());
                     let was_whole = host.whole;
                     host.compare(now);
                     changes.matters |= host.whole != was_whole;
@@ -400,7 +405,7 @@ impl Hosts {
             }
             // A relayed head of a start that is not known here: entries count if the relayer is proved.
             Some(host) if head.incarnation > host.head.incarnation && head.sequence != Sequence::FAREWELL => {
-                *host = Host::new(now, head);
+                *host = Host { name: host.name.take(), ..Host::new(now, head) };
                 self.notices.push(Notice::Heard(host.head.id));
                 changes.matters = true;
             }
