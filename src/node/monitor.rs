@@ -558,11 +558,13 @@ impl Monitor {
     /// Routers must not keep the loser: whoever stays announces himself when a rival is seen, and when it has gone.
     fn note_rivals(&mut self, now: Time) {
         let mine = self.holdings.all().filter(|(_, held)| held.state == ItemState::Online).map(|(item, _)| item.clone());
-        // Whoever is acquiring may have had it on and off again before his next message.
+        let mine: BTreeSet<Item> = mine.collect();
         let held_elsewhere =
-            |item: &Item| self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|item| item.state.is_held()));
-        let rivals: BTreeSet<Item> = mine.filter(held_elsewhere).collect();
-        let changed: Vec<Item> = rivals.symmetric_difference(&self.rivals).cloned().collect();
+            |item: &&Item| self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|item| item.state.is_held()));
+        let rivals: BTreeSet<Item> = mine.iter().filter(held_elsewhere).cloned().collect();
+        // A rival may have come and gone between two messages: then only what he says of having let go tells of him.
+        let passed = self.hosts.take_rivalled();
+        let changed: Vec<Item> = rivals.symmetric_difference(&self.rivals).chain(passed.intersection(&mine)).cloned().collect();
         for item in changed {
             self.holdings.announce_again(now, &self.policy, &item);
         }

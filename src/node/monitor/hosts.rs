@@ -3,15 +3,15 @@
 //! Decides which messages count (liveness by echo, ages, incarnations), which host is silent, whom each host hears, and
 //! when this host has listened long enough. Never decides who serves what. Called by `monitor.rs` only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::entry::HeardEntry;
+use super::entry::{HeardEntry, Taken};
 use super::hearing::{Links, Reported};
 use crate::node::event::Arrival;
 use crate::types::host::{BootId, EntryVersion, Hearing, HostHead, HostId, Incarnation, Sequence};
 use crate::types::item::Item;
-use crate::types::message::{HearingRecord, Record, Sender};
+use crate::types::message::{HearingRecord, Record, Sender, VersionedItem};
 use crate::types::time::Time;
 
 /// The most hosts of a group that are remembered, silent ones included. Ten times the largest pool that was tried.
@@ -182,6 +182,8 @@ pub(crate) struct Hosts {
     /// The head of an earlier run of this host, told by others.
     earlier_self: Option<(Incarnation, Time)>,
     notices: Vec<Notice>,
+    /// Items that somebody else was heard to hold or to have let go.
+    rivalled: BTreeSet<Item>,
 }
 
 impl Hosts {
@@ -196,6 +198,7 @@ impl Hosts {
             outdated: BTreeMap::new(),
             earlier_self: None,
             notices: Vec::new(),
+            rivalled: BTreeSet::new(),
         }
     }
 
@@ -352,10 +355,15 @@ impl Hosts {
                 }
             }
             Record::Items(record) => {
-                if let Some(host) = self.of_boot(record.id, record.boot) {
+                if let Some(host) = self.hosts.get_mut(&record.id).filter(|host| host.head.boot == record.boot) {
                     for change in record.items {
                         host.note_back_off(now, &change);
-                        changes.limit_reached |= !host.entry.take_item(change, ENTRY_ITEMS_MAX);
+                        let rivalled = rivalled(&change);
+                        match host.entry.take_item(change, ENTRY_ITEMS_MAX) {
+                            Taken::Known => {}
+                            Taken::News => self.rivalled.extend(rivalled),
+                            Taken::NoRoom => changes.limit_reached = true,
+                        }
                     }
                     host.compare(now);
                     changes.matters = true;
@@ -497,6 +505,11 @@ impl Hosts {
         std::mem::take(&mut self.notices)
     }
 
+    /// Items that somebody else was heard, since the last call, to hold or to have let go.
+    pub(crate) fn take_rivalled(&mut self) -> BTreeSet<Item> {
+        std::mem::take(&mut self.rivalled)
+    }
+
     /// All hosts known, ordered by id.
     pub(crate) fn all(&self) -> impl Iterator<Item = (HostId, &Host)> {
         self.hosts.iter().map(|(id, host)| (*id, host))
@@ -573,8 +586,7 @@ impl Hosts {
 }
 
 impl Host {
-    fn note_back_off(&mut self, now: Time, change: &crate::types::message::VersionedItem) {
-        use crate::types::message::VersionedItem;
+    fn note_back_off(&mut self, now: Time, change: &VersionedItem) {
         match change {
             VersionedItem::Present { item, .. } => match item.failed {
                 Some(failed) => {
@@ -592,6 +604,14 @@ impl Host {
         while self.back_off_until.len() > ENTRY_ITEMS_MAX {
             self.back_off_until.pop_first();
         }
+    }
+}
+
+/// The item, if the change says that its host holds it or has let it go.
+fn rivalled(change: &VersionedItem) -> Option<Item> {
+    match change {
+        VersionedItem::Present { item, .. } => item.state.is_held().then(|| item.item.clone()),
+        VersionedItem::Gone { item, .. } => Some(item.clone()),
     }
 }
 
