@@ -401,7 +401,7 @@ impl Monitor {
         }
         self.own.drop_gone(self.hosts.covered());
         self.store_if_due(turn);
-        if self.transmit.is_due(now, self.policy.shared.heartbeat) && self.stop != Stop::Stopped {
+        if !self.is_mute() && self.transmit.is_due(now, self.policy.shared.heartbeat) {
             self.send_info(turn);
         }
         self.end_stop(turn);
@@ -669,6 +669,14 @@ impl Monitor {
         }
     }
 
+    /// Whether nothing is said any more: another daemon goes on with our id, and would be taken at our word.
+    fn is_mute(&self) -> bool {
+        match self.stop {
+            Stop::Running | Stop::Stopping { farewell: Farewell::Said } => false,
+            Stop::Stopping { farewell: Farewell::Unsaid } | Stop::Stopped => true,
+        }
+    }
+
     fn send_info(&mut self, turn: &mut Turn<'_>) {
         let head = self.head(turn.now, self.transmit.next_sequence());
         if head.settled && self.settled_said.is_none() {
@@ -766,7 +774,7 @@ impl Monitor {
         let all = [self.hosts.deadline(shared.timeout), commands, self.holdings.deadline(now), settles, stores];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
         let soonest = all.into_iter().flatten().filter(|time| *time > self.ticked_at).min();
-        let sends = self.transmit.deadline(shared.heartbeat);
+        let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(shared.heartbeat) };
         Some(soonest.map_or(sends, |soonest| soonest.min(sends)))
     }
 

@@ -3,8 +3,8 @@
 use raisd::node::action::Report;
 use raisd::types::host::Incarnation;
 
-use crate::machine::{Disk, Machine};
-use crate::setup::{HOME, address, host, ms, policy, pool, secs};
+use crate::machine::{Disk, Machine, ScriptMood};
+use crate::setup::{HOME, address, host, ms, policy, pool, secs, with_scripts};
 use crate::world::World;
 
 /// The usual pool, and a machine 99 with the id of host `twin`.
@@ -53,6 +53,27 @@ fn of_two_with_one_id_that_start_together_exactly_one_stops() {
             assert!(exits == [Some(1), None] || exits == [None, Some(1)], "seed {seed}, apart {apart:?}: {exits:?}");
         }
     }
+}
+
+#[test]
+fn a_later_start_that_served_on_its_own_gives_everything_up_and_says_nothing_more() {
+    let mut world = with_twin(101, 2);
+    world.machine(99).policy = with_scripts(world.machines[&99].policy.clone());
+    world.machine(99).release_script = ScriptMood::Takes(secs(2));
+    world.isolate(99);
+    for number in [1, 2, 3, 4, 99] {
+        world.boot(number);
+        world.run_for(secs(3));
+    }
+    assert_eq!(world.holders(address(2)), [2, 99]);
+    world.cuts.clear();
+    world.run_until("one holder is left", ms(300), |world| world.is_served(&HOME));
+    let infos = world.machines[&99].infos_sent;
+    world.run_until("it ends", secs(3), |world| world.machines[&99].exit == Some(1));
+    assert_eq!(world.machines[&99].infos_sent, infos);
+    world.run_for(secs(5));
+    world.assert_served(&HOME);
+    world.assert_rest(20);
 }
 
 #[test]

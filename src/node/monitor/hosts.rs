@@ -162,6 +162,8 @@ pub(crate) enum Notice {
     Duplicate {
         /// The other's start.
         boot: BootId,
+        /// The other's start count.
+        incarnation: Incarnation,
         /// How long the other has run.
         uptime: Duration,
     },
@@ -209,7 +211,7 @@ impl Hosts {
             return changes;
         }
         if sender.host == self.me {
-            self.hear_own_id(now, network, sender, number, &records);
+            self.hear_own_id(now, network, sender, number, &records, &mut changes);
             return changes;
         }
         if self.is_proved(sender) {
@@ -319,15 +321,17 @@ impl Hosts {
     }
 
     /// A datagram that says it is from this host, but of another start.
-    fn hear_own_id(&mut self, now: Time, network: u8, sender: Sender, number: u64, records: &[Record]) {
-        // Our own report names it, so that it can tell us from a capture too.
-        self.note_stranger(now, network, sender, number, None);
+    fn hear_own_id(&mut self, now: Time, network: u8, sender: Sender, number: u64, records: &[Record], changes: &mut Changes) {
+        // Our own report names it, at once, so that it can tell us from a capture too.
+        changes.answer_at_once |= self.note_stranger(now, network, sender, number, None);
         for record in records {
             match record {
                 Record::Head(head) if head.id == self.me && head.boot != self.boot => {
                     // Only one that names our start lives now; a capture of our own earlier run cannot.
                     if head.sequence != Sequence::FAREWELL && records.iter().any(|record| self.names_us(self.me, head.boot, record)) {
-                        self.notices.push(Notice::Duplicate { boot: head.boot, uptime: head.uptime });
+                        let (boot, incarnation, uptime) = (head.boot, head.incarnation, head.uptime);
+                        self.notices.push(Notice::Duplicate { boot, incarnation, uptime });
+                        changes.matters = true;
                     }
                 }
                 Record::Head(_)
