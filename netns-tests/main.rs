@@ -15,13 +15,20 @@ use raisd::demo::lab::{self, Entered};
 use crate::story::Stories;
 
 mod come_up;
+mod expire;
 mod judge;
 mod judges;
+mod leader;
 mod networks;
+mod operator;
+mod paths;
 mod pool;
-
+mod quiesce;
+#[path = "../tests/status_schema/form.rs"]
+mod status_form;
 mod stop;
 mod story;
+mod test_fails;
 mod vanish;
 
 fn main() -> ExitCode {
@@ -42,8 +49,19 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     // Bounds in milliseconds are judged: two stories at once would take the time from each other.
     arguments.test_threads.get_or_insert(1);
     let stories = Stories::new(&lab)?;
-    let trials =
-        [judges::trials(&stories), networks::trials(&stories), come_up::trials(&stories), vanish::trials(&stories), stop::trials(&stories)];
+    let trials = [
+        judges::trials(&stories),
+        networks::trials(&stories),
+        come_up::trials(&stories),
+        vanish::trials(&stories),
+        stop::trials(&stories),
+        expire::trials(&stories),
+        leader::trials(&stories),
+        operator::trials(&stories),
+        paths::trials(&stories),
+        quiesce::trials(&stories),
+        test_fails::trials(&stories),
+    ];
     let trials = trials.into_iter().flatten().collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }
