@@ -40,7 +40,7 @@ use self::holding::{Holdings, Manner};
 use self::hosts::{Changes, Hosts, Notice};
 use self::items::Items;
 use self::meters::Meters;
-use self::published::Published;
+use self::published::{News, Published};
 use self::transmit::{Parts, Transmit};
 use super::action::{Action, Report, StoredGroup};
 use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
@@ -239,10 +239,13 @@ impl Monitor {
             }
             Record::Zone(zone) => {
                 let from_leader = self.leader == Some(zone.leader) && zone.leader != self.identity.id;
-                let changed = self.published.take(zone, from_leader);
-                changes.matters |= changed;
-                if changed {
-                    self.publish(turn);
+                match self.published.take(zone, from_leader) {
+                    News::Nothing => {}
+                    News::Confirmed => self.publish(turn),
+                    News::Changed => {
+                        changes.matters = true;
+                        self.publish(turn);
+                    }
                 }
             }
             Record::Command(command) => changes.matters |= self.take_command(turn, command),
@@ -522,11 +525,15 @@ impl Monitor {
     fn decide_zone(&mut self, turn: &mut Turn<'_>) {
         let Some(policy) = &self.policy.shared.zone else { return };
         let list = zone::list(policy, &self.candidates(), &self.published.addresses);
-        if self.published.decide(list.advertised, list.withheld) {
-            let advertised = self.published.addresses.iter().copied().collect();
-            turn.report(Report::ZoneChanged { serial: self.published.serial, advertised });
-            self.transmit.hasten();
-            self.publish(turn);
+        match self.published.decide(list.advertised, list.withheld) {
+            News::Nothing => {}
+            News::Confirmed => self.publish(turn),
+            News::Changed => {
+                let advertised = self.published.addresses.iter().copied().collect();
+                turn.report(Report::ZoneChanged { serial: self.published.serial, advertised });
+                self.transmit.hasten();
+                self.publish(turn);
+            }
         }
     }
 

@@ -154,6 +154,7 @@ impl World {
         let start = machine.prepare_start(now, BootId(boot));
         let (node, actions) = Node::start(machine.local(now), &machine.policy, start);
         machine.node = Some(node);
+        machine.zone = None;
         self.transcript.say(now, number, "=== starts".to_owned());
         self.perform(number, actions);
     }
