@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::story::Outcome;
 
+pub(crate) mod calls;
 pub(crate) mod dig;
 pub(crate) mod kernel;
+pub(crate) mod mark;
 pub(crate) mod neighbour;
 pub(crate) mod zone;
 

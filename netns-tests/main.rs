@@ -14,12 +14,15 @@ use raisd::demo::lab::{self, Entered};
 
 use crate::story::Stories;
 
+mod by_hand;
 mod come_up;
 mod judge;
 mod judges;
+mod loads;
 mod networks;
+mod orphans;
 mod pool;
-
+mod scripts;
 mod stop;
 mod story;
 mod vanish;
@@ -42,8 +45,17 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     // Bounds in milliseconds are judged: two stories at once would take the time from each other.
     arguments.test_threads.get_or_insert(1);
     let stories = Stories::new(&lab)?;
-    let trials =
-        [judges::trials(&stories), networks::trials(&stories), come_up::trials(&stories), vanish::trials(&stories), stop::trials(&stories)];
+    let trials = [
+        judges::trials(&stories),
+        networks::trials(&stories),
+        by_hand::trials(&stories),
+        come_up::trials(&stories),
+        loads::trials(&stories),
+        orphans::trials(&stories),
+        scripts::trials(&stories),
+        stop::trials(&stories),
+        vanish::trials(&stories),
+    ];
     let trials = trials.into_iter().flatten().collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }

@@ -17,8 +17,14 @@ pub(crate) enum Finding {
     Dark,
     /// More than one host had an address.
     Doubled,
+    /// An address that the group must have forgotten is served again.
+    Known,
+    /// An address carries the daemon's mark and must not, or does not and must.
+    Mark,
     /// An address went where nothing called it.
     Moved,
+    /// A script was not called as it must be.
+    Script,
     /// The zone does not hold what it must.
     Zone,
     /// A client's neighbour table leads to the wrong host.
