@@ -14,16 +14,20 @@ use raisd::demo::lab::{self, Entered};
 
 use crate::story::Stories;
 
+mod by_hand;
 mod come_up;
 mod expire;
 mod judge;
 mod judges;
 mod leader;
+mod loads;
 mod networks;
 mod operator;
+mod orphans;
 mod paths;
 mod pool;
 mod quiesce;
+mod scripts;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
 mod stop;
@@ -61,6 +65,10 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         paths::trials(&stories),
         quiesce::trials(&stories),
         test_fails::trials(&stories),
+        by_hand::trials(&stories),
+        loads::trials(&stories),
+        orphans::trials(&stories),
+        scripts::trials(&stories),
     ];
     let trials = trials.into_iter().flatten().collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())

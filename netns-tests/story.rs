@@ -21,8 +21,14 @@ pub(crate) enum Finding {
     Kept,
     /// What the operator is shown is not so, or not said.
     Misreported,
+    /// An address that the group must have forgotten is served again.
+    Known,
+    /// An address carries the daemon's mark and must not, or does not and must.
+    Mark,
     /// An address went where nothing called it.
     Moved,
+    /// A script was not called as it must be.
+    Script,
     /// The zone does not hold what it must.
     Zone,
     /// A host that must be heard sends nothing.
