@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use raisd::demo::probes::Client;
-use raisd::demo::topology::Plan;
+use raisd::demo::plan::Plan;
 
 use crate::judge::calls::{Action, Calls};
 use crate::judge::kernel::{Change, ChangeKind, Kernel};
