@@ -8,8 +8,9 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use pnet::datalink::{self, Channel, Config};
 use raisd::demo::frames::Frames;
+use raisd::demo::plan::{Network, Plan};
 use raisd::demo::probes::{self, Client, Echo, PATIENCE};
-use raisd::demo::topology::{Host, Network, Plan, Topology, add_address, delete_address};
+use raisd::demo::topology::{Host, Topology, add_address, delete_address};
 
 use crate::judge::dig::dig;
 use crate::judge::kernel::{self, Holders, Kernel};

@@ -16,15 +16,23 @@ use crate::story::Stories;
 
 mod by_hand;
 mod come_up;
+mod expire;
 mod judge;
 mod judges;
+mod leader;
 mod loads;
 mod networks;
+mod operator;
 mod orphans;
+mod paths;
 mod pool;
+mod quiesce;
 mod scripts;
+#[path = "../tests/status_schema/form.rs"]
+mod status_form;
 mod stop;
 mod story;
+mod test_fails;
 mod vanish;
 
 fn main() -> ExitCode {
@@ -48,13 +56,19 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let trials = [
         judges::trials(&stories),
         networks::trials(&stories),
-        by_hand::trials(&stories),
         come_up::trials(&stories),
+        vanish::trials(&stories),
+        stop::trials(&stories),
+        expire::trials(&stories),
+        leader::trials(&stories),
+        operator::trials(&stories),
+        paths::trials(&stories),
+        quiesce::trials(&stories),
+        test_fails::trials(&stories),
+        by_hand::trials(&stories),
         loads::trials(&stories),
         orphans::trials(&stories),
         scripts::trials(&stories),
-        stop::trials(&stories),
-        vanish::trials(&stories),
     ];
     let trials = trials.into_iter().flatten().collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use raisd::demo::plan::{Network, Plan};
 use raisd::demo::probes::{Echo, ask};
-use raisd::demo::topology::{Network, Plan, Topology};
+use raisd::demo::topology::Topology;
 
 use crate::judge::{poll_until, within};
 use crate::story::{Failure, Outcome, Stories};

@@ -15,8 +15,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use raisd::demo::daemon::Daemon;
 use raisd::demo::lab;
+use raisd::demo::plan::{Network, Plan};
 use raisd::demo::probes::Echo;
-use raisd::demo::topology::{Network, Plan, Topology};
+use raisd::demo::topology::Topology;
 use serde_json::Value;
 
 use crate::judge::within;

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use raisd::demo::plan::Plan;
 use raisd::demo::probes::{self, Client, PATIENCE};
-use raisd::demo::topology::Plan;
 
 use crate::judge::kernel::Kernel;
 use crate::judge::{now, within};

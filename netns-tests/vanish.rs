@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use raisd::demo::frames::Frames;
+use raisd::demo::plan::{Network, Plan};
 use raisd::demo::probes::Client;
-use raisd::demo::topology::{Network, Plan};
 
 use crate::judge::kernel::Kernel;
 use crate::judge::neighbour::neighbour;

@@ -19,6 +19,7 @@ pub mod frames;
 pub mod lab;
 pub mod log;
 pub mod namespace;
+pub mod plan;
 mod pool;
 pub mod probes;
 pub mod resolver;

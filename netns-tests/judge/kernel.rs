@@ -21,7 +21,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use raisd::demo::frames::grow_queue;
 use raisd::demo::log::{Background, Log, ObserverError};
 use raisd::demo::namespace::{Intent, Namespace, messages};
-use raisd::demo::topology::{Network, Plan, Topology};
+use raisd::demo::plan::{Network, Plan};
+use raisd::demo::topology::Topology;
 
 /// Who has an address: hosts by number.
 pub(crate) type Holders = BTreeSet<u8>;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use raisd::demo::namespace::{Intent, Namespace};
-use raisd::demo::topology::Mac;
+use raisd::demo::plan::Mac;
 
 /// The hardware address that the kernel of the namespace sends packets for `address` to, if it has one.
 pub(crate) fn neighbour(namespace: &Namespace, address: IpAddr) -> io::Result<Option<Mac>> {

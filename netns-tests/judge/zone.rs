@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use raisd::demo::namespace::Namespace;
-use raisd::demo::topology::Plan;
+use raisd::demo::plan::Plan;
 
 use super::dig::{Answer, dig};
 use super::poll_until;

@@ -21,7 +21,8 @@ use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::log::{Background, Log, ObserverError, instant_of};
-use super::topology::{Mac, Network, Topology};
+use super::plan::{Mac, Network};
+use super::topology::Topology;
 
 /// One frame.
 #[derive(Clone, PartialEq, Eq, Debug)]

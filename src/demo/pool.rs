@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::lab::Lab;
+use super::plan::{Network, Plan};
 use super::probes::Echo;
-use super::topology::{Network, Plan, Topology, TopologyError};
+use super::topology::{Topology, TopologyError};
 
 /// The pool's zone.
 pub(super) const ZONE: &str = "www.pool.example.";

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use super::frames::{Frame, Frames};
 use super::log::ObserverError;
+use super::plan::Plan;
 use super::pool::{Pool, PoolError, ZONE};
 use super::probes::{Answer, Client, Outage, PATIENCE, ask, outages};
 use super::resolver::Resolver;
 use super::timeline::{Subject, Timeline};
-use super::topology::Plan;
 
 /// The demo ends by itself in less than 30 s, whatever happens.
 const LIMIT: Duration = Duration::from_secs(28);
@@ -109,7 +109,7 @@ impl<'a, W: Write> Story<'a, W> {
                     self.timeline.now(Subject::Client, format!("{} is answered by {}", plan.service(), plan.name()))?;
                     break;
                 }
-                if Instant::now() >= deadline {
+                if Instant::now() >= deadline || !self.pool.casualties()?.is_empty() {
                     let seen = by.map_or_else(|| "nobody answers".to_owned(), |by| format!("{by} answers"));
                     return Err(self.failure(format!("{} should be served by {}, but {seen}", plan.service(), plan.name())));
                 }

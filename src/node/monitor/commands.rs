@@ -17,8 +17,11 @@ use crate::types::time::Time;
 /// An acquire that the destination's entry does not reflect within so many heartbeats counts as failed.
 const ANSWER_HEARTBEATS: u32 = 3;
 
-/// The most commands of another leader that are passed on at a time.
-const RELAYED_MAX: usize = 256;
+/// The most items of another leader's commands that are passed on at a time.
+const RELAYED_MAX: usize = 4096;
+
+/// An item of another leader's command is passed on for so long after it came: the next `info` is at most one away.
+const RELAYED_HEARTBEATS: u32 = 2;
 
 #[derive(Clone, PartialEq, Debug)]
 struct Pending {
@@ -38,7 +41,15 @@ pub(crate) struct Commands {
     /// The highest epoch given out, by item: a repeated acquire is above the one that was lost.
     given: BTreeMap<Item, Epoch>,
     failures: BackOffs<(HostId, Item)>,
-    relayed: Vec<(Time, Command)>,
+    relayed: BTreeMap<(HostId, CommandKind, Item), Relayed>,
+}
+
+/// An item of a command of another leader.
+#[derive(Clone, PartialEq, Debug)]
+struct Relayed {
+    until: Time,
+    /// The command, with this item only.
+    command: Command,
 }
 
 impl Commands {
@@ -134,24 +145,50 @@ impl Commands {
         commands.into_values().collect()
     }
 
-    /// Keeps a command of another leader for those who do not hear him.
-    pub(crate) fn relay(&mut self, now: Time, heartbeat: Duration, command: Command) {
-        self.relayed.retain(|(until, known)| {
-            *until > now && !(known.to == command.to && known.kind == command.kind && known.leader == command.leader)
-        });
-        if self.relayed.len() < RELAYED_MAX {
-            self.relayed.push((now.plus(heartbeat), command));
+    /// Keeps a command of another leader for those who do not hear him. Says whether any of it is news.
+    pub(crate) fn relay(&mut self, now: Time, heartbeat: Duration, command: &Command) -> bool {
+        self.relayed.retain(|_, relayed| relayed.until > now);
+        let mut is_news = false;
+        for item in &command.items {
+            let key = (command.to, command.kind, item.item.clone());
+            // What relayers echo to each other must end, and must not put an older decision in the place of a younger one.
+            let is_echo = self.relayed.get(&key).is_some_and(|known| {
+                (known.command.leader, known.command.leader_boot) == (command.leader, command.leader_boot)
+                    && known.command.based_on >= command.based_on
+            });
+            if is_echo || (self.relayed.len() >= RELAYED_MAX && !self.relayed.contains_key(&key)) {
+                continue;
+            }
+            let relayed = Relayed {
+                until: now.plus(heartbeat * RELAYED_HEARTBEATS),
+                command: Command { items: vec![item.clone()], ..command.clone() },
+            };
+            is_news |= self.relayed.insert(key, relayed).is_none();
         }
+        is_news
     }
 
-    /// Commands of other leaders that are still to be passed on.
-    pub(crate) fn relayed(&self, now: Time) -> impl Iterator<Item = &Command> {
-        self.relayed.iter().filter(move |(until, _)| *until > now).map(|(_, command)| command)
+    /// Commands of other leaders that are still to be passed on, one for each kind and destination and decision.
+    pub(crate) fn relayed(&self, now: Time) -> Vec<Command> {
+        let mut commands: Vec<Command> = Vec::new();
+        for relayed in self.relayed.values().filter(|relayed| relayed.until > now) {
+            let same = |known: &&mut Command| head_of(known) == head_of(&relayed.command);
+            match commands.last_mut().filter(same) {
+                Some(known) => known.items.extend(relayed.command.items.iter().cloned()),
+                None => commands.push(relayed.command.clone()),
+            }
+        }
+        commands
     }
 
     pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
         self.pending.values().map(|pending| pending.until).chain(self.failures.deadline(now)).min()
     }
+}
+
+/// All of a command but its items.
+fn head_of(command: &Command) -> impl PartialEq + use<> {
+    (command.kind, command.leader, command.leader_boot, command.to, command.to_incarnation, command.based_on)
 }
 
 /// Whether the destination's entry reflects the command.

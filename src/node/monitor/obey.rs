@@ -13,7 +13,10 @@ impl Monitor {
     pub(super) fn take_command(&mut self, turn: &mut Turn<'_>, command: Command) -> bool {
         if command.to != self.identity.id {
             if command.leader != self.identity.id {
-                self.commands.relay(turn.now, self.policy.shared.heartbeat, command);
+                let is_news = self.commands.relay(turn.now, self.policy.shared.heartbeat, &command);
+                if is_news && self.hosts.hears_only_by_relay(command.to, command.leader) {
+                    self.transmit.hasten();
+                }
             }
             return false;
         }

@@ -48,6 +48,7 @@ pub(crate) struct Transmit {
     heads_turn: Option<HostId>,
     zone_turn: usize,
     items_turn: usize,
+    relayed_turn: usize,
 }
 
 /// What an `info` is made of.
@@ -65,12 +66,26 @@ pub(crate) struct Parts<'a> {
 
 impl Transmit {
     pub(crate) fn new(now: Time) -> Self {
-        Self { sequence: Sequence(0), sent: VecDeque::new(), next_beat: now, hasty: false, heads_turn: None, zone_turn: 0, items_turn: 0 }
+        Self {
+            sequence: Sequence(0),
+            sent: VecDeque::new(),
+            next_beat: now,
+            hasty: false,
+            heads_turn: None,
+            zone_turn: 0,
+            items_turn: 0,
+            relayed_turn: 0,
+        }
     }
 
     /// Others should hear of a change before the next heartbeat.
     pub(crate) fn hasten(&mut self) {
         self.hasty = true;
+    }
+
+    /// When the next heartbeat is due.
+    pub(crate) fn next_beat(&self) -> Time {
+        self.next_beat
     }
 
     pub(crate) fn is_beat_due(&self, now: Time) -> bool {
@@ -142,11 +157,8 @@ impl Transmit {
             records.push(Record::Detail(Box::new(detail)));
         }
         let changes = parts.own.items_since(covered);
-        // A change may not fit into one `info` as a whole; its parts take turns, so that a lost part comes again.
-        let start = if changes.len() > OWN_ITEMS_MAX { self.items_turn % changes.len() } else { 0 };
-        self.items_turn = start + OWN_ITEMS_MAX;
-        let items: Vec<VersionedItem> = changes.iter().cycle().skip(start).take(OWN_ITEMS_MAX.min(changes.len())).cloned().collect();
-        push_items(parts.me, parts.boot, items, records);
+        push_items(parts.me, parts.boot, in_turn(&changes, self.items_turn, OWN_ITEMS_MAX), records);
+        self.items_turn = self.items_turn.wrapping_add(OWN_ITEMS_MAX);
     }
 
     fn push_relayed(&mut self, now: Time, parts: &Parts<'_>, records: &mut Vec<Record>) {
@@ -155,33 +167,39 @@ impl Transmit {
         }
         let mut relayed: Vec<HostId> = Vec::new();
         for (id, host) in parts.hosts.live() {
-            if host.links.report(now, parts.timeout).is_empty() {
+            let needy: Vec<(HostId, &Host)> =
+                parts.hosts.live().filter(|(listener, _)| *listener != id && parts.hosts.hears_only_by_relay(*listener, id)).collect();
+            if needy.is_empty() {
                 continue;
             }
+            relayed.push(id);
+            records.push(relayed_head(now, host));
+            for (listener, known) in &needy {
+                push_word_on(*listener, known, host, records);
+            }
             let tag = host.head.boot.tag();
-            for (listener, needy) in parts.hosts.live().filter(|(listener, _)| *listener != id) {
-                let hearing = needy.reported.hears(id, tag);
-                if hearing.is_some_and(|hearing| !hearing.networks.is_empty()) {
-                    continue;
-                }
-                if !relayed.contains(&id) {
-                    relayed.push(id);
-                    records.push(relayed_head(now, host));
-                }
-                push_word_on(listener, needy, host, records);
-                if let Some(hearing) = hearing {
-                    push_relayed_entry(host, hearing.complete, records);
-                }
+            let complete = needy.iter().filter_map(|(_, listener)| listener.reported.hears(id, tag)).map(|hearing| hearing.complete).min();
+            if let Some(complete) = complete {
+                self.push_relayed_entry(host, complete, records);
             }
         }
-        let unheard = |to: HostId, leader: HostId| {
-            let needy = parts.hosts.get(to)?;
-            let tag = parts.hosts.get(leader)?.head.boot.tag();
-            Some(needy.reported.hears(leader, tag).is_none_or(|hearing| hearing.networks.is_empty()))
-        };
-        let commands = parts.commands.relayed(now).filter(|command| unheard(command.to, command.leader) == Some(true));
-        records.extend(commands.cloned().map(Record::Command));
+        self.relayed_turn = self.relayed_turn.wrapping_add(RELAYED_ITEMS_MAX);
+        let commands = parts.commands.relayed(now).into_iter();
+        let commands = commands.filter(|command| parts.hosts.hears_only_by_relay(command.to, command.leader));
+        records.extend(commands.map(Record::Command));
         self.push_heads_in_turn(now, parts, &relayed, records);
+    }
+
+    fn push_relayed_entry(&self, host: &Host, since: EntryVersion, records: &mut Vec<Record>) {
+        if since >= host.entry.complete() {
+            return;
+        }
+        let (id, boot) = (host.head.id, host.head.boot);
+        if let Some((version, detail)) = host.entry.detail_since(since) {
+            records.push(Record::Detail(Box::new(DetailRecord { id, boot, version, detail: detail.clone() })));
+        }
+        let changes = host.entry.items_since(since);
+        push_items(id, boot, in_turn(&changes, self.relayed_turn, RELAYED_ITEMS_MAX), records);
     }
 
     /// Heads of others in turn, goodbyes included: who hears us and not them learns their age from us.
@@ -227,6 +245,12 @@ fn haste_gap(heartbeat: Duration) -> Duration {
     (heartbeat / 50).clamp(Duration::from_millis(1), Duration::from_millis(20))
 }
 
+/// What does not fit into one `info` as a whole: its parts take turns, so that a lost part comes again.
+fn in_turn(changes: &[VersionedItem], turn: usize, count: usize) -> Vec<VersionedItem> {
+    let start = if changes.len() > count { turn % changes.len() } else { 0 };
+    changes.iter().cycle().skip(start).take(count.min(changes.len())).cloned().collect()
+}
+
 fn relayed_head(now: Time, host: &Host) -> Record {
     Record::Head(Box::new(HostHead { age: now.since(host.heard_at), ..host.head.clone() }))
 }
@@ -237,19 +261,6 @@ fn push_word_on(listener: HostId, needy: &Host, host: &Host, records: &mut Vec<R
         let (by, boot, sequence) = (host.head.id, host.head.boot, host.head.sequence);
         records.push(Record::Hearing(HearingRecord { by, boot, sequence, heard: vec![hearing.clone()] }));
     }
-}
-
-fn push_relayed_entry(host: &Host, since: EntryVersion, records: &mut Vec<Record>) {
-    if since >= host.entry.complete() {
-        return;
-    }
-    let (id, boot) = (host.head.id, host.head.boot);
-    if let Some((version, detail)) = host.entry.detail_since(since) {
-        records.push(Record::Detail(Box::new(DetailRecord { id, boot, version, detail: detail.clone() })));
-    }
-    let mut items = host.entry.items_since(since);
-    items.truncate(RELAYED_ITEMS_MAX);
-    push_items(id, boot, items, records);
 }
 
 fn push_items(id: HostId, boot: BootId, items: Vec<VersionedItem>, records: &mut Vec<Record>) {

@@ -66,10 +66,13 @@ impl Monitor {
         Ok(Self { handle, messages: Box::pin(messages), connection: tokio::spawn(connection) })
     }
 
-    /// The next notification. Cancelling loses nothing.
+    /// The next notification. That the socket has closed is told once. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Notice {
         loop {
-            let Some((message, _)) = self.messages.next().await else { return Notice::Closed };
+            let Some((message, _)) = self.messages.next().await else {
+                self.messages = Box::pin(futures_util::stream::pending());
+                return Notice::Closed;
+            };
             if let Some(notice) = notice(message) {
                 return notice;
             }

@@ -5,15 +5,18 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage};
+use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo};
 use rtnetlink::AddressMessageBuilder;
 
 use super::inventory::Inventory;
-use super::{AddressChange, ChangeKind, MARK};
+use super::{AddressChange, ChangeKind, MARK, NetlinkError};
 use crate::node::event::{Link, Mark, Outcome};
 use crate::types::item::ServiceAddress;
+
+/// The attribute that carries [`MARK`], from `linux/if_addr.h`.
+const IFA_PROTO: u16 = 11;
 
 /// What a change needs next.
 #[derive(PartialEq, Eq, Debug)]
@@ -162,6 +165,31 @@ fn put_on(message: &mut AddressMessage, address: IpAddr, mut flags: AddressFlags
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
 }
 
+/// A request that changes nothing, and whose refusal says whether the kernel knows [`MARK`]'s attribute: the attribute is too short, and the
+/// interface does not exist. A kernel that knows it finds the former first; one that does not ignores it and finds the latter.
+pub(super) fn probe() -> NetlinkMessage<RouteNetlinkMessage> {
+    let request = Request {
+        index: i32::MAX.unsigned_abs(),
+        address: ServiceAddress::host(std::net::Ipv4Addr::LOCALHOST.into()),
+        verb: Verb::Add(AddressScope::Host),
+    };
+    let mut message = request.message();
+    if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(body)) = &mut message.payload {
+        body.attributes.pop();
+        body.attributes.push(AddressAttribute::Other(DefaultNla::new(IFA_PROTO, Vec::new())));
+    }
+    message
+}
+
+/// Judges the refusal of [`probe`].
+pub(super) fn judge_probe(errno: i32) -> Result<(), NetlinkError> {
+    match errno {
+        libc::ENODEV => Err(NetlinkError::MarkUnsupported),
+        libc::EPERM => Err(NetlinkError::NotPermitted),
+        _ => Ok(()),
+    }
+}
+
 /// What a refused request means for its change.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Refusal {
@@ -190,3 +218,6 @@ pub(super) fn judge(change: &AddressChange, request: Request, errno: i32, text: 
     };
     Refusal::Final(Outcome::Failed { why: format!("cannot {verb} {address} on {interface}: {cause}{detail}{remedy}") })
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,3 +140,6 @@ impl Reports {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Sleep;
 
 use super::inventory::{Inventory, Touched};
 use super::monitor::{Certainty, Monitor, Notice};
-use super::plan::{Refusal, Request, Step, judge, plan};
+use super::plan::{Refusal, Request, Step, judge, judge_probe, plan, probe};
 use super::reports::Reports;
 use super::requests::{Lost, Reply, Requests};
 use super::{AddressChange, Command, Limits, NetlinkError, ROUNDS_MAX};
@@ -64,8 +66,8 @@ struct NetlinkTask {
     reports: Reports,
     pending: VecDeque<AddressChange>,
     snapshot: Freshness,
-    /// Whether the inventory can be relied upon.
-    inventory_state: Freshness,
+    /// Runs while the inventory cannot be relied upon.
+    resync_timer: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,8 +96,9 @@ impl NetlinkTask {
             reports: Reports::default(),
             pending: VecDeque::new(),
             snapshot: Freshness::Stale,
-            inventory_state: Freshness::Stale,
+            resync_timer: None,
         };
+        task.probe().await?;
         task.reports.watch(interfaces, &task.inventory);
         task.resync().await?;
         task.publish(snapshot);
@@ -106,6 +109,15 @@ impl NetlinkTask {
             }
         }
         Ok((task, initial))
+    }
+
+    /// Finds out at once what would otherwise make every change fail.
+    async fn probe(&mut self) -> Result<(), NetlinkError> {
+        let replies = self.requests.batch(vec![probe()]).await.map_err(|_lost| NetlinkError::TimedOut { what: "a first request" })?;
+        replies.iter().try_for_each(|reply| match reply {
+            Reply::Done => Ok(()),
+            Reply::Refused { errno, .. } => judge_probe(*errno),
+        })
     }
 
     async fn follow(mut self, channels: Channels) {
@@ -128,7 +140,7 @@ impl NetlinkTask {
                 },
                 () = std::future::ready(()), if !self.pending.is_empty() => self.change_batch().await,
                 notice = self.monitor.next() => self.take(notice).await,
-                () = tokio::time::sleep(RESYNC_DELAY), if self.inventory_state == Freshness::Stale => self.resync_or_say_why().await,
+                () = due(&mut self.resync_timer) => self.resync_or_say_why().await,
             }
         }
     }
@@ -169,7 +181,7 @@ impl NetlinkTask {
 
     async fn resync_or_say_why(&mut self) {
         if let Err(error) = self.resync().await {
-            self.inventory_state = Freshness::Stale;
+            self.doubt();
             let cause = error_chain(&error);
             tracing::error!(%cause, "cannot follow the kernel's addresses and interfaces; trying again in {} s", RESYNC_DELAY.as_secs());
         }
@@ -185,18 +197,24 @@ impl NetlinkTask {
             }
         };
         self.inventory.replace(&dump.links, &dump.addresses);
-        self.inventory_state = match dump.certainty {
-            Certainty::Settled => Freshness::Fresh,
-            Certainty::Overtaken => Freshness::Stale,
-        };
+        self.resync_timer = None;
+        match dump.certainty {
+            Certainty::Settled => {}
+            Certainty::Overtaken => self.doubt(),
+        }
         self.snapshot = Freshness::Stale;
         self.reports.note_all(&self.inventory);
         Ok(())
     }
 
+    /// Has everything asked for anew: by the next change, or when the timer ends.
+    fn doubt(&mut self) {
+        self.resync_timer = Some(Box::pin(tokio::time::sleep(RESYNC_DELAY)));
+    }
+
     /// Brings the inventory up to what the kernel has.
     async fn catch_up(&mut self) -> Result<(), NetlinkError> {
-        if self.inventory_state == Freshness::Stale || self.monitor.catch_up().await.is_err() {
+        if self.resync_timer.is_some() || self.monitor.catch_up().await.is_err() {
             return self.resync().await;
         }
         if let Some(notice) = self.monitor.take_ready() {
@@ -290,13 +308,13 @@ impl NetlinkTask {
         };
         if tokio::time::timeout(SETTLE_TIMEOUT, waiting).await.is_err() {
             // The next round begins with a dump.
-            self.inventory_state = Freshness::Stale;
+            self.doubt();
         }
     }
 
     fn take_loss(&mut self, asked: Vec<(Open, Request)>, lost: &Lost) -> Vec<Open> {
         tracing::warn!(%lost, requests = asked.len(), "the kernel's answers to address changes were lost; reading its addresses instead");
-        self.inventory_state = Freshness::Stale;
+        self.doubt();
         match Requests::open(self.limits) {
             Ok(requests) => self.requests = requests,
             // The next round finds the old socket closed, and tries again.
@@ -316,6 +334,13 @@ impl NetlinkTask {
             let why = format!("cannot {verb} {} on {}: {why}{last}", change.address, change.interface);
             self.reports.finish(change.op, Outcome::Failed { why });
         }
+    }
+}
+
+async fn due(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
     }
 }
 
