@@ -265,7 +265,7 @@ fn acquire_fails(stage: &Stage, fault: Fault, since: Since) -> Outcome {
     let address = service(host);
     let kernel = Kernel::record(pool.topology())?;
     pool.start_all()?;
-    // Tried at home, where it fails, and no script is called for what was never acquired.
+    // Tried at home, where it fails.
     let tried = kernel.wait(within(LONG), |holdings| holdings.get(&address)?.contains(&host).then_some(()))?;
     if tried.is_none() {
         return Err(Failure::broken(format!("host {host} does not try to acquire {address}")));
@@ -275,6 +275,12 @@ fn acquire_fails(stage: &Stage, fault: Fault, since: Since) -> Outcome {
     let failed = if fault.is_run() { calls.wait_call(host, Action::Acquire, address, "home", 0)? } else { 0 };
     calls.wait_call(SPARE, Action::Acquire, address, "assigned", failed)?;
     nothing_runs_on(stage)?;
+    if let Some(call) = calls.all()?.into_iter().find(|call| call.is(host, Action::Release, address)) {
+        return Err(Verdict::new(Finding::Script, format!("released what was never acquired: {call:?}")).into());
+    }
+    if fault == Fault::Fails {
+        judge_log(&pool, host, address, "no room")?;
+    }
     wait_on(&kernel, service(1), 1)?;
     wait_on(&kernel, service(2), 2)?;
     wait_advertised(pool.topology().client(), ZONE, &[1, 2, 3, SPARE], &[1, 2].map(service).into(), within(LONG))?;
@@ -299,6 +305,15 @@ fn acquire_fails(stage: &Stage, fault: Fault, since: Since) -> Outcome {
         return Err(Verdict::new(Finding::Doubled, format!("{span:?}")).into());
     }
     pool.check()
+}
+
+/// What a script says stands in the log of its host, with the address, in one line.
+fn judge_log(pool: &Pool, host: u8, address: IpAddr, words: &str) -> Outcome {
+    let log = fs::read_to_string(pool.log(host))?;
+    if log.lines().any(|line| line.contains(words) && line.contains(&address.to_string())) {
+        return Ok(());
+    }
+    Err(Verdict::new(Finding::Script, format!("the log of host {host} does not say {words:?} of {address}")).into())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
