@@ -142,6 +142,8 @@ pub(crate) struct Monitor {
     rivals: BTreeSet<Item>,
     /// Addresses of the group's interface that carry no mark of ours.
     foreign: BTreeSet<ServiceAddress>,
+    /// Datagrams of starts that had not proved that they live.
+    unproved: u64,
     stored: (Extent, u32),
     store_at: Time,
     /// The last time that everything due was done.
@@ -182,6 +184,7 @@ impl Monitor {
             well_since: None,
             rivals: BTreeSet::new(),
             foreign: BTreeSet::new(),
+            unproved: 0,
             store_at: now.plus(STORE_INTERVAL),
             ticked_at: now,
             index,
@@ -219,6 +222,7 @@ impl Monitor {
                 self.take_group_record(turn, record, &mut changes);
             }
         }
+        self.unproved += u64::from(changes.unproved);
         if changes.limit_reached {
             self.episodes.limit_reached(turn);
         }

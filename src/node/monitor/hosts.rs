@@ -144,6 +144,8 @@ pub(crate) struct Changes {
     pub(crate) answer_at_once: bool,
     /// A limit was reached.
     pub(crate) limit_reached: bool,
+    /// It is of a start that has not proved that it lives now, and had no effect.
+    pub(crate) unproved: bool,
 }
 
 /// What is noticed about a host and worth a word.
@@ -204,6 +206,7 @@ impl Hosts {
         }
         if sender.host == self.me {
             self.hear_own_id(now, network, sender, number, &records);
+            changes.unproved = true;
             return changes;
         }
         if self.is_proved(sender) {
@@ -211,6 +214,7 @@ impl Hosts {
                 changes.answer_at_once |= host.links.heard(now, network, number);
             }
         } else if !self.prove(now, network, sender, number, &records, &mut changes) {
+            changes.unproved = true;
             return changes;
         }
         if arrival == Arrival::First {
