@@ -6,12 +6,16 @@
 
 #[path = "kernel/announce.rs"]
 mod announce;
+#[path = "kernel/events.rs"]
+mod events;
 #[path = "kernel/multicast.rs"]
 mod multicast;
 #[path = "kernel/namespace.rs"]
 mod namespace;
 #[path = "kernel/netlink.rs"]
 mod netlink;
+#[path = "kernel/port.rs"]
+mod port;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -20,6 +24,6 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // The kernel has one routing lock for all namespaces: side by side, the tests would measure each other.
     arguments.test_threads.get_or_insert(1);
-    let tests: Vec<Trial> = [netlink::tests(), multicast::tests(), announce::tests()].into_iter().flatten().collect();
+    let tests: Vec<Trial> = [netlink::tests(), events::tests(), multicast::tests(), announce::tests()].into_iter().flatten().collect();
     libtest_mimic::run(&arguments, tests).exit();
 }

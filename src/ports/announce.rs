@@ -3,13 +3,14 @@
 //! Owns one packet socket for each interface that it has announced on. It sends and nothing else: it never receives, never switches an
 //! interface to promiscuous mode, never repeats by itself (how often and when is the core's affair). Called by `process/dispatch.rs`.
 //!
-//! **A thread of its own.** 1,000 IPv4 addresses are 2,000 frames, two system calls each: some 5 ms, and up to [`WRITE_TIMEOUT`] for a frame
+//! **A thread of its own.** 1,000 IPv4 addresses are 2,000 frames, two system calls each: some 5 ms, and up to 0.1 s for a frame
 //! while a network card takes nothing. The loop cannot wait for that.
 //!
 //! **Queue**: 4,096 announcements, so that each of a thousand addresses can have its own four times over. When it is full the caller gets
 //! [`AnnounceError::Full`] and the announcement is dropped; the core repeats each one several times and then at every refresh.
-//! **Frames** wait in the socket's send buffer, left at its default: it holds less than the shortest of queues behind it, so a burst waits
-//! for room here instead of being dropped there.
+//! **Frames** wait in the socket's send buffer, left at its default: it holds less than most of the queues behind it, so a burst waits for
+//! room here instead of being dropped there. A frame that is dropped there all the same is sent again after a pause, for up to 0.1 s; then
+//! the rest of the announcement is given up.
 //!
 //! **Faults** are told once when an interface begins to fail or fails in another way, and once when it works again.
 //! **Dropping** [`Announcer`] lets the thread send what is queued, and end; nobody waits for it.
@@ -41,6 +42,10 @@ const CHANGES_MAX: usize = 64;
 
 /// How long one frame may wait for the network card.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long to leave a device alone that has dropped a frame because its queue was full, and how often.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSES_MAX: u32 = 100;
 
 /// Why an announcement was not queued.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +180,7 @@ impl AnnounceTask {
 
 fn remedy(cause: &std::io::Error) -> &'static str {
     match cause.raw_os_error() {
+        Some(libc::ENOBUFS) => "; its queue is full and stays so: look at the network card",
         Some(libc::EPERM) => "; give the daemon CAP_NET_RAW",
         Some(libc::ENETDOWN) => "; switch the interface on (ip link set ... up)",
         Some(_) | None => "",
@@ -235,7 +241,18 @@ impl Line {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the kernel tells nobody when a device's queue has room again")]
     fn send(&mut self, frame: &[u8]) -> std::io::Result<()> {
-        self.sender.send_to(frame, None).unwrap_or_else(|| Err(std::io::Error::other("pnet did not take the frame")))
+        let mut pauses = 0;
+        loop {
+            let sent = self.sender.send_to(frame, None);
+            match sent.unwrap_or_else(|| Err(std::io::Error::other("pnet did not take the frame"))) {
+                Err(cause) if cause.raw_os_error() == Some(libc::ENOBUFS) && pauses < PAUSES_MAX => {
+                    pauses += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                result => return result,
+            }
+        }
     }
 }

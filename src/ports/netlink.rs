@@ -15,7 +15,7 @@
 //!
 //! **Exactly one answer for each operation**, also if the kernel's answers are lost: then the batch's socket is opened anew and a dump shows
 //! what became of it. What the kernel refuses because things have changed is planned again from fresh facts, at most
-//! [`ROUNDS_MAX`] times.
+//! six times.
 //!
 //! **Dropping** [`Netlink`] lets what is queued be done and answered; then [`NetlinkEvents::recv`] says `None`. Dropping [`NetlinkEvents`]
 //! stops the thread at its next event. No change is ever left half done; addresses stay as they are.
@@ -104,6 +104,12 @@ pub enum NetlinkError {
         #[source]
         source: rtnetlink::Error,
     },
+    /// Addresses could not be told from others' after a crash; nothing was changed.
+    #[error("this kernel does not keep address protocol numbers (IFA_PROTO): Linux 5.18 or later is needed")]
+    MarkUnsupported,
+    /// Addresses could not be changed; nothing was.
+    #[error("changing addresses is not permitted: give the daemon CAP_NET_ADMIN (AmbientCapabilities= in the unit)")]
+    NotPermitted,
     /// No socket; nothing was changed.
     #[error("cannot open a netlink socket: allow AF_NETLINK (RestrictAddressFamilies= in the unit)")]
     Open {
@@ -165,7 +171,8 @@ impl Netlink {
     ///
     /// # Errors
     ///
-    /// Without a socket, a thread or an answer to the first dump there is no port.
+    /// Without a socket, a thread, the right to change addresses, a kernel that keeps marks, or an answer to the first dump there is no
+    /// port.
     pub async fn open(interfaces: Vec<String>) -> Result<Opened, NetlinkError> {
         Self::open_with(interfaces, Limits::default()).await
     }

@@ -7,7 +7,7 @@
 //! next, so that a test never has two probes at a time. A probe that takes longer than `timeout` has failed, and what it
 //! started is gone: connections are closed, programs killed with their process group.
 //!
-//! **Queue** out: [`RESULTS`] results. When it is full a probe waits with its result, and so with its next probe: the newest
+//! **Queue** out: `RESULTS` results. When it is full a probe waits with its result, and so with its next probe: the newest
 //! state is worth more than a backlog. **Cancellation**: dropping [`Probes`] ends every probe; nothing is reported afterwards.
 
 mod cpu;

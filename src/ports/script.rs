@@ -38,7 +38,8 @@ use crate::types::item::Item;
 /// Between TERM and KILL: enough to undo something, short beside the wait of an address that nobody serves meanwhile.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Lines of one run that reach the log; further ones are counted. What a person reads, times the thousand scripts of a take-over.
+/// Lines of one run and channel that reach the log; further ones are counted, so that a flood of one drowns no errors on the
+/// other. What a person reads, times the thousand scripts of a take-over.
 const LOGGED_LINES_MAX: u32 = 200;
 
 /// Open files wanted: three for each of a thousand scripts, twice that while they start, and room for the daemon's own.
@@ -118,7 +119,7 @@ impl Scripts {
             return;
         };
         let program = program(self.host, group, path, &job);
-        let log = Log { group: group.group.clone(), item: job.item.to_string(), action: job.action, lines: 0 };
+        let log = Log { group: group.group.clone(), item: job.item.to_string(), action: job.action, stdout: 0, stderr: 0 };
         self.running.spawn(async move {
             let outcome = run(program, log).await;
             answer.give(outcome);
@@ -202,17 +203,22 @@ struct Log {
     group: String,
     item: String,
     action: ScriptAction,
-    lines: u32,
+    stdout: u32,
+    stderr: u32,
 }
 
 impl Log {
     fn line(&mut self, channel: Channel, line: &str) {
-        self.lines = self.lines.saturating_add(1);
-        if self.lines > LOGGED_LINES_MAX {
+        let Self { group, item, action, stdout, stderr } = self;
+        let action = action.as_str();
+        let lines = match channel {
+            Channel::Stdout => stdout,
+            Channel::Stderr => stderr,
+        };
+        *lines = lines.saturating_add(1);
+        if *lines > LOGGED_LINES_MAX {
             return;
         }
-        let Self { group, item, .. } = self;
-        let action = self.action.as_str();
         match channel {
             Channel::Stdout => tracing::info!(%group, %item, action, "{line}"),
             Channel::Stderr => tracing::warn!(%group, %item, action, "{line}"),
@@ -222,7 +228,8 @@ impl Log {
     fn end(&self) {
         let Self { group, item, .. } = self;
         let action = self.action.as_str();
-        let dropped = self.lines.saturating_sub(LOGGED_LINES_MAX);
+        let dropped =
+            [self.stdout, self.stderr].map(|lines| lines.saturating_sub(LOGGED_LINES_MAX)).into_iter().fold(0, u32::saturating_add);
         if dropped > 0 {
             tracing::warn!(%group, %item, action, dropped, "the script printed more than {LOGGED_LINES_MAX} lines; the rest was dropped");
         }

@@ -10,7 +10,7 @@ use raisd::ports::announce::{AnnounceChange, Announcer};
 use raisd::types::item::ServiceAddress;
 
 use super::namespace::{ip, test, veth};
-use super::netlink::Port;
+use super::port::Port;
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![

@@ -9,8 +9,8 @@ use raisd::ports::interfaces::Interfaces;
 use raisd::ports::multicast::{ControlNetwork, ControlSettings, ControlSockets, Drops, Received};
 use tokio::sync::watch;
 
-use super::namespace::{Neighbour, ip, test, veth};
-use super::netlink::Port;
+use super::namespace::{Neighbour, await_up, ip, test, veth, veth_down};
+use super::port::Port;
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -54,9 +54,13 @@ fn cables() -> Neighbour {
 }
 
 fn cable(neighbour: &Neighbour, here: &str, there: &str) {
-    veth(here, there);
+    veth_down(here, there);
     neighbour.take(there);
+    ip(&format!("link set {here} up"));
     neighbour.ip(&format!("link set {there} up"));
+    await_up(here);
+    let there = there.to_owned();
+    neighbour.run(move || await_up(&there));
 }
 
 fn prefixed(address: &str) -> String {

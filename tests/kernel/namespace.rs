@@ -102,13 +102,32 @@ pub(crate) fn ip_batch(lines: impl IntoIterator<Item = String>) {
     ip(&format!("-batch {}", file.path().display()));
 }
 
-/// Makes a pair of interfaces that are each other's cable, both switched on.
+/// Makes a pair of interfaces that are each other's cable, both switched on and in working order.
 pub(crate) fn veth(name: &str, peer: &str) {
+    veth_down(name, peer);
+    for interface in [name, peer] {
+        ip(&format!("link set {interface} up"));
+    }
+    await_up(name);
+    await_up(peer);
+}
+
+/// Waits until the kernel has noticed the carrier of an interface, which it does from a work queue up to a second late; until then it drops
+/// what is sent.
+#[expect(clippy::disallowed_methods, reason = "a patience, not a measure")]
+pub(crate) fn await_up(interface: &str) {
+    let started = std::time::Instant::now();
+    while !ip(&format!("link show {interface}")).contains("state UP") {
+        assert!(started.elapsed() < PATIENCE, "{interface} does not come up");
+    }
+}
+
+/// Makes a pair of interfaces that are each other's cable, both switched off.
+pub(crate) fn veth_down(name: &str, peer: &str) {
     ip(&format!("link add {name} type veth peer name {peer}"));
     for interface in [name, peer] {
         // Link-local addresses would come and settle at their own time, in the middle of what is compared.
         ip(&format!("link set {interface} addrgenmode none"));
-        ip(&format!("link set {interface} up"));
     }
 }
 

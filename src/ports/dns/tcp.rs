@@ -3,8 +3,8 @@
 //! Owns one listening socket and its connections. Its own loop, since hickory-server's neither bounds the connections nor
 //! pauses when the process has no files left, and those are the daemon's too.
 //!
-//! **Queue**: at most [`CONNECTIONS_MAX`] connections; a further one takes the place of the one open longest. Questions of a
-//! connection are answered in turn. A connection that sends no whole question, or takes no answer, for [`PATIENCE`] is
+//! **Queue**: at most `CONNECTIONS_MAX` connections; a further one takes the place of the one open longest. Questions of a
+//! connection are answered in turn. A connection that sends no whole question, or takes no answer, for `PATIENCE` is
 //! closed. **Cancellation** closes all of them. Called by `dns.rs`.
 
 use std::collections::VecDeque;

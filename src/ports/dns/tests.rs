@@ -461,12 +461,19 @@ fn answers_leave_from_the_address_that_was_asked() {
 #[test]
 fn both_families_are_served_side_by_side() {
     let zones = vec![(GroupIndex(0), policy())];
-    let first = Dns::start(&DnsSettings { listen: vec!["0.0.0.0:0".parse().unwrap()], zones: zones.clone() }).unwrap();
-    let port = first.listening()[0].port();
-    drop(first);
-    let listen = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))];
-    let dns = Dns::start(&DnsSettings { listen: listen.clone(), zones }).unwrap();
-    assert_eq!(dns.listening(), listen);
+    // The port that the kernel chose for one family may be taken in the other.
+    let (dns, port) = loop {
+        let port = start("0.0.0.0:0", policy()).listening()[0].port();
+        let listen = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))];
+        match Dns::start(&DnsSettings { listen: listen.clone(), zones: zones.clone() }) {
+            Ok(dns) => {
+                assert_eq!(dns.listening(), listen);
+                break (dns, port);
+            }
+            Err(DnsError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
     dns.publish(GroupIndex(0), &view(1, &v4(1)));
     for server in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))] {
         let client = Client::of(server);
@@ -487,8 +494,9 @@ fn an_address_that_is_not_there_yet_is_no_error() {
 
 #[test]
 fn a_taken_port_is_named_with_the_remedy() {
-    let taken = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let other = Dns::start(&DnsSettings { listen: vec![taken], zones: Vec::new() }).unwrap();
+    // An address of its own: no other test's socket can take the port while it is free.
+    let other = start("127.0.0.9:0", policy());
+    let taken = other.listening()[0];
     let error = Dns::start(&DnsSettings { listen: vec![taken], zones: Vec::new() }).unwrap_err().to_string();
     assert!(error.starts_with(&format!("DNS cannot listen on {taken} (UDP): ")) && error.contains("another name server has it"), "{error}");
     drop(other);

@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 
 use super::inventory::{Inventory, Touched};
 use super::monitor::{Certainty, Monitor, Notice};
-use super::plan::{Refusal, Request, Step, judge, plan};
+use super::plan::{Refusal, Request, Step, judge, judge_probe, plan, probe};
 use super::reports::Reports;
 use super::requests::{Lost, Reply, Requests};
 use super::{AddressChange, Command, Limits, NetlinkError, ROUNDS_MAX};
@@ -98,6 +98,7 @@ impl NetlinkTask {
             snapshot: Freshness::Stale,
             resync_timer: None,
         };
+        task.probe().await?;
         task.reports.watch(interfaces, &task.inventory);
         task.resync().await?;
         task.publish(snapshot);
@@ -108,6 +109,15 @@ impl NetlinkTask {
             }
         }
         Ok((task, initial))
+    }
+
+    /// Finds out at once what would otherwise make every change fail.
+    async fn probe(&mut self) -> Result<(), NetlinkError> {
+        let replies = self.requests.batch(vec![probe()]).await.map_err(|_lost| NetlinkError::TimedOut { what: "a first request" })?;
+        replies.iter().try_for_each(|reply| match reply {
+            Reply::Done => Ok(()),
+            Reply::Refused { errno, .. } => judge_probe(*errno),
+        })
     }
 
     async fn follow(mut self, channels: Channels) {

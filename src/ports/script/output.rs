@@ -1,6 +1,6 @@
 //! What a program prints: cut into lines of bounded length, however much and whatever it is.
 //!
-//! Owns one pipe's unfinished line. Never keeps more than [`LINE_BYTES_MAX`] of it, and never lets a control character
+//! Owns one pipe's unfinished line. Never keeps more than `LINE_BYTES_MAX` of it, and never lets a control character
 //! through to a log. Called by `child.rs` only.
 
 /// The longest line that is kept; the rest of a longer one is dropped. A screen line or ten: enough for any error message,
