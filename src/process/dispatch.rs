@@ -12,7 +12,7 @@ use crate::node::action::Action;
 use crate::node::event::{Answer, GroupIndex, Token};
 use crate::ports::announce::Announcer;
 use crate::ports::dns::Dns;
-use crate::ports::multicast::ControlSockets;
+use crate::ports::multicast::{ControlSockets, Drops};
 use crate::ports::netlink::{AddressChange, ChangeKind, Netlink};
 use crate::ports::script::Scripts;
 use crate::wire::Outbound;
@@ -39,7 +39,9 @@ pub(super) struct Ports {
 pub(super) enum Dispatched {
     GoOn,
     /// Everything is done; end the process with this code.
-    Exit { code: u8 },
+    Exit {
+        code: u8,
+    },
 }
 
 impl Ports {
@@ -49,8 +51,12 @@ impl Ports {
         let mut dispatched = Dispatched::GoOn;
         for action in actions {
             match action {
-                Action::AddAddress { op, interface, address } => changes.push(AddressChange { op, kind: ChangeKind::Add, interface, address }),
-                Action::RemoveAddress { op, interface, address } => changes.push(AddressChange { op, kind: ChangeKind::Remove, interface, address }),
+                Action::AddAddress { op, interface, address } => {
+                    changes.push(AddressChange { op, kind: ChangeKind::Add, interface, address })
+                }
+                Action::RemoveAddress { op, interface, address } => {
+                    changes.push(AddressChange { op, kind: ChangeKind::Remove, interface, address })
+                }
                 Action::Announce { interface, addresses } => log_failure("announce", self.announcer.announce(&interface, &addresses)),
                 Action::RunScript { op, job } => self.scripts.run(op, job),
                 Action::Send { group, message } => match self.outbound.get_mut(group.0).map(|outbound| outbound.pack(&message)) {
@@ -88,6 +94,12 @@ impl Ports {
             for ((group, reason), count) in &self.dropped {
                 if let Some(group) = view.groups.get_mut(*group) {
                     group.dropped.insert((*reason).to_owned(), *count);
+                }
+            }
+            for (index, group) in view.groups.iter_mut().enumerate() {
+                let Drops { elsewhere, too_long } = self.sockets.drops(GroupIndex(index));
+                for (reason, count) in [("elsewhere", elsewhere), ("too-long", too_long)].into_iter().filter(|(_, count)| *count > 0) {
+                    *group.dropped.entry(reason.to_owned()).or_default() += count;
                 }
             }
         }
