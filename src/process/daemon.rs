@@ -19,7 +19,7 @@ use super::watchdog::Watchdog;
 use crate::config::Config;
 use crate::node::event::{Arrival, Event, Heard, Token};
 use crate::node::{Node, Start};
-use crate::ports::announce::{AnnounceChange, Announcer};
+use crate::ports::announce::{self, AnnounceChange, Announcer};
 use crate::ports::api::{Api, Asked};
 use crate::ports::dns::Dns;
 use crate::ports::interfaces::Interfaces;
@@ -28,6 +28,7 @@ use crate::ports::netlink::{Netlink, NetlinkEvents, Opened};
 use crate::ports::probe::Probes;
 use crate::ports::script::Scripts;
 use crate::types::host::BootId;
+use crate::types::policy::{AnnounceMethod, GroupPolicy};
 use crate::types::time::Time;
 use crate::wire::{self, Inbound, Outbound};
 
@@ -111,6 +112,9 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let Opened { netlink, events: netlink_events, initial } = Netlink::open(interfaces).await?;
     let mut changed = netlink.interfaces();
     let sockets = ControlSockets::open(&config.control, &changed.borrow_and_update());
+    if config.policy.groups.iter().any(announces) {
+        announce::check_permitted()?;
+    }
     let (announcer, announce) = Announcer::open(netlink.interfaces())?;
     let dns = config.dns.as_ref().map(Dns::start).transpose()?;
     let (api, asked) = Api::start(&config.socket)?;
@@ -118,7 +122,9 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
 
     let boot = draw_boot()?;
     let incarnation = state.next_incarnation().log();
-    state.store_incarnation(incarnation).with_context(|| format!("cannot write {}; make host.state_dir writable", config.state_dir.display()))?;
+    state
+        .store_incarnation(incarnation)
+        .with_context(|| format!("cannot write {}; make host.state_dir writable", config.state_dir.display()))?;
     let stored = config.policy.groups.iter().map(|group| state.load_group(&group.name).log()).collect();
     let (writer, writer_events) = StateWriter::start(state)?;
 
@@ -141,7 +147,8 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         config_path.display()
     );
     let names = config.policy.groups.into_iter().map(|group| group.name).collect();
-    let ports = Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
+    let ports =
+        Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
     let inputs = Inputs {
         netlink: netlink_events,
         scripts: script_events,
@@ -163,6 +170,13 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     drop(daemon);
     api.stop();
     Ok(code)
+}
+
+fn announces(group: &GroupPolicy) -> bool {
+    match group.announce.method {
+        AnnounceMethod::Link => true,
+        AnnounceMethod::None => false,
+    }
 }
 
 /// 128 random bits, so that no two starts are taken for each other.
