@@ -126,6 +126,8 @@ pub(crate) struct Monitor {
     episodes: Episodes,
     health: Health,
     link: Link,
+    /// Why no control network has worked since the start.
+    unreachable: Option<String>,
     load: LoadSample,
     duty: Duty,
     duty_reason: String,
@@ -172,6 +174,7 @@ impl Monitor {
                 Health::Unknown { test: policy.tests.first().cloned().unwrap_or_default() }
             },
             link: Link::Absent,
+            unreachable: None,
             load: LoadSample { load: 0, capacity: 1 },
             // A drain that a stop has cut short goes on as quiesced.
             duty: if stored.duty == Duty::Draining { Duty::Quiesced } else { stored.duty },
@@ -285,6 +288,18 @@ impl Monitor {
             // Switches and neighbours may have learnt something else meanwhile.
             self.holdings.announce_all(turn.now, &self.policy);
         }
+        self.settle_turn(turn);
+    }
+
+    /// No control network works since the start, or one does at last. Then this host listens from the beginning.
+    pub(crate) fn set_unreachable(&mut self, turn: &mut Turn<'_>, why: Option<String>) {
+        if self.unreachable == why {
+            return;
+        }
+        if why.is_none() {
+            self.listening_since = turn.now;
+        }
+        self.unreachable = why;
         self.settle_turn(turn);
     }
 
@@ -430,6 +445,9 @@ impl Monitor {
 
     /// What stands in the way of serving, in words.
     fn problem(&self) -> Option<String> {
+        if let Some(why) = &self.unreachable {
+            return Some(format!("no control network works yet, so nobody can be heard: {why}"));
+        }
         match (&self.health, self.link) {
             (_, Link::Absent) => {
                 Some(format!("service interface {} does not exist; serving starts when it appears", self.policy.interface))
@@ -454,7 +472,7 @@ impl Monitor {
     }
 
     fn note_settled(&mut self, turn: &mut Turn<'_>) {
-        if self.settled || self.stop != Stop::Running {
+        if self.settled || self.unreachable.is_some() || self.stop != Stop::Running {
             return;
         }
         if turn.now >= self.settles_at() || self.hosts.company_is_complete() {
@@ -757,7 +775,7 @@ impl Monitor {
         }
         let shared = &self.policy.shared;
         let running = self.stop == Stop::Running;
-        let settles = (!self.settled && running).then(|| self.settles_at());
+        let settles = (!self.settled && self.unreachable.is_none() && running).then(|| self.settles_at());
         let stores = running.then_some(self.store_at);
         let commands = self.commands.deadline(now);
         let all = [self.hosts.deadline(shared.timeout), commands, self.holdings.deadline(now), settles, stores];
