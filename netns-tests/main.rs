@@ -14,14 +14,20 @@ use raisd::demo::lab::{self, Entered};
 
 use crate::story::Stories;
 
+mod bad_start;
 mod come_up;
 mod judge;
 mod judges;
+mod late;
 mod networks;
+mod outsider;
 mod pool;
-
+mod restarts;
 mod stop;
 mod story;
+mod strangers;
+mod thousand;
+mod two_groups;
 mod vanish;
 
 fn main() -> ExitCode {
@@ -42,8 +48,19 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     // Bounds in milliseconds are judged: two stories at once would take the time from each other.
     arguments.test_threads.get_or_insert(1);
     let stories = Stories::new(&lab)?;
-    let trials =
-        [judges::trials(&stories), networks::trials(&stories), come_up::trials(&stories), vanish::trials(&stories), stop::trials(&stories)];
+    let trials = [
+        judges::trials(&stories),
+        networks::trials(&stories),
+        bad_start::trials(&stories),
+        come_up::trials(&stories),
+        late::trials(&stories),
+        restarts::trials(&stories),
+        stop::trials(&stories),
+        strangers::trials(&stories),
+        thousand::trials(&stories),
+        two_groups::trials(&stories),
+        vanish::trials(&stories),
+    ];
     let trials = trials.into_iter().flatten().collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }
