@@ -11,7 +11,7 @@ use raisd::demo::plan::{Network, Plan};
 use raisd::demo::probes::{self, Client, PATIENCE};
 
 use crate::judge::kernel::Kernel;
-use crate::judge::{now, within};
+use crate::judge::{now, poll_until, within};
 use crate::pool::{HostConfig, Pool, State, service};
 use crate::story::{Failure, Finding, Outcome, Stage, Stories, Verdict};
 
@@ -62,12 +62,10 @@ fn restarts(stage: &Stage, times: u32, hearing: Hearing) -> Outcome {
             pool.lose_state(LOWEST)?;
         }
         pool.start(LOWEST)?;
-        // Every fifth time it has hardly begun to listen when it is ended again. The client's packets tell the time.
         if time % 5 == 4 {
-            let heartbeats = now() + 2 * HostConfig::server(LOWEST).heartbeat;
-            clients.first().map(|client| client.wait_answer(heartbeats, within(LONG), |_| true)).transpose()?;
+            wait_running(&pool)?;
         } else {
-            wait_home(&kernel, LOWEST).map_err(|failure| Failure::broken(format!("restart {time}, state {state:?}: {failure}")))?;
+            wait_back(&kernel).map_err(|failure| Failure::broken(format!("restart {time}, state {state:?}: {failure}")))?;
         }
         judge_rest(&kernel, before, time)?;
     }
@@ -93,6 +91,20 @@ fn wait_home(kernel: &Kernel, host: u8) -> Outcome {
         Some(_) => Ok(()),
         None => Err(Verdict::new(Finding::Unserved, format!("{} is on {:?}", service(host), kernel.holders(service(host))?)).into()),
     }
+}
+
+/// Its address is on it, though perhaps on another as well.
+fn wait_back(kernel: &Kernel) -> Outcome {
+    let address = service(LOWEST);
+    let has = kernel.wait(within(LONG), |state| state.get(&address)?.contains(&LOWEST).then_some(()))?;
+    has.ok_or_else(|| Verdict::new(Finding::Unserved, format!("{address} by its host")).into())
+}
+
+/// Every fifth time it has hardly begun to listen when it is ended again.
+fn wait_running(pool: &Pool) -> Outcome {
+    // The daemon may not answer yet.
+    let running = poll_until(within(LONG), || Ok(pool.raisctl_json(LOWEST, &["status"]).ok()))?;
+    running.map(drop).ok_or_else(|| Failure::broken("it does not answer its operator"))
 }
 
 /// No address has moved since `before` but that of the host that restarts.

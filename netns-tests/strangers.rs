@@ -26,6 +26,9 @@ const WANTED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 
 const NEWCOMER: u8 = 4;
 
+/// Whose address the client asks.
+const CLIENTS: u8 = 2;
+
 /// Runs no daemon.
 const OUTSIDER: u8 = 9;
 
@@ -64,9 +67,10 @@ enum Absentee {
 
 /// Three hosts that serve, a newcomer that is not there yet, and the outsider.
 fn build(stage: &Stage) -> Outcome<Pool> {
-    let member = |host: u8| HostConfig {
-        group_keys: format!("floating = [\"{WANTED}/32\"]\naccept = [\"192.0.2.0/24\"]"),
-        ..HostConfig::server(host)
+    let member = |host: u8| {
+        // Whoever leads takes nothing from others, so that what is decided about it goes over the wire.
+        let accept = if host == 1 { format!("{}/32", service(host)) } else { "192.0.2.0/24".to_owned() };
+        HostConfig { group_keys: format!("floating = [\"{WANTED}/32\"]\naccept = [\"{accept}\"]"), ..HostConfig::server(host) }
     };
     Pool::build(stage, [1, 2, 3].map(member).into_iter().chain([HostConfig::spare(NEWCOMER), HostConfig::spare(OUTSIDER)]))
 }
@@ -83,6 +87,17 @@ fn wait_on(kernel: &Kernel, address: IpAddr, host: u8) -> Outcome {
     }
 }
 
+fn start_client(pool: &Pool) -> Outcome<Client> {
+    Ok(Client::start(pool.topology().client(), service(CLIENTS), Duration::from_millis(2))?)
+}
+
+/// Waits until the newcomer's address is on one of the others.
+fn wait_elsewhere(kernel: &Kernel) -> Outcome {
+    let address = service(NEWCOMER);
+    let taken = kernel.wait(within(LONG), |state| state.get(&address)?.iter().find(|holder| **holder != NEWCOMER).copied())?;
+    taken.map(drop).ok_or_else(|| Verdict::new(Finding::Unserved, format!("{address}, whose host is away")).into())
+}
+
 /// Datagrams that a host has dropped, by reason.
 fn dropped(pool: &Pool, host: u8) -> Outcome<BTreeMap<String, u64>> {
     let status = pool.raisctl_json(host, &["status"])?;
@@ -90,12 +105,13 @@ fn dropped(pool: &Pool, host: u8) -> Outcome<BTreeMap<String, u64>> {
     Ok(serde_json::from_value(counts)?)
 }
 
-/// Waits until each of `hosts` has dropped so many datagrams for each of the reasons; meanwhile and until then no address may move.
-fn judge(pool: &Pool, kernel: &Kernel, since: Instant, hosts: &[u8], reasons: &[&str], count: u64) -> Outcome {
+/// Waits until each host of the pool has dropped so many datagrams for each of the reasons, and then for ten heartbeats more, which is
+/// longer than a host listens before it takes anything. No address may move meanwhile. The client's packets tell the time.
+fn judge(pool: &Pool, kernel: &Kernel, client: &Client, since: Instant, reasons: &[&str], count: u64) -> Outcome {
     let mut last = String::new();
     let counted = poll_until(within(LONG), || {
         judge_rest(kernel, since)?;
-        for host in hosts {
+        for host in [1, 2, 3] {
             let counts = dropped(pool, *host)?;
             last = format!("host {host} has dropped {counts:?}");
             if reasons.iter().any(|reason| counts.get(*reason).is_none_or(|counted| *counted < count)) {
@@ -104,6 +120,10 @@ fn judge(pool: &Pool, kernel: &Kernel, since: Instant, hosts: &[u8], reasons: &[
         }
         Ok(Some(()))
     })?;
+    let later = now() + 10 * HostConfig::server(CLIENTS).heartbeat;
+    if client.wait_answer(later, within(LONG), |by| by == Plan(CLIENTS).name())?.is_none() {
+        return Err(Verdict::new(Finding::Unserved, format!("{} by its host", service(CLIENTS))).into());
+    }
     judge_rest(kernel, since)?;
     counted.ok_or_else(|| Verdict::new(Finding::Uncounted, format!("{last}; wanted {count} of each of {reasons:?}")).into())
 }
@@ -140,9 +160,10 @@ fn newcomer(stage: &Stage, key: Key) -> Outcome {
     if key != Key::Right {
         pool.configure(NEWCOMER, |config| config.key_file = Some(path))?;
     }
+    let client = start_client(&pool)?;
     let since = now();
     pool.start(NEWCOMER)?;
-    judge(&pool, &kernel, since, &[1, 2, 3], &[reason], ENOUGH)?;
+    judge(&pool, &kernel, &client, since, &[reason], ENOUGH)?;
     pool.check()
 }
 
@@ -153,7 +174,7 @@ fn garbage(stage: &Stage, sender: Sender) -> Outcome {
     let kernel = Kernel::record(pool.topology())?;
     let outsider = Outsider::join(pool.topology().host(OUTSIDER)?, Family::V4.group_address())?;
     come_up(&mut pool, &kernel, &[1, 2, 3])?;
-    let client = Client::start(pool.topology().client(), service(2), Duration::from_millis(2))?;
+    let client = start_client(&pool)?;
     let genuine = outsider.heard()?.pop().ok_or_else(|| Failure::broken("nothing was heard"))?;
     let since = now();
     if sender == Sender::IsOneOfUs {
@@ -173,13 +194,7 @@ fn garbage(stage: &Stage, sender: Sender) -> Outcome {
         outsider.say(&bytes)?;
     }
     let reasons = ["not-ours", "truncated", "too-long", "version-too-new", "foreign-group", "unknown-key", "forged"];
-    judge(&pool, &kernel, since, &[1, 2, 3], &reasons, 2)?;
-    // And for five heartbeats more.
-    let later = now() + 5 * HostConfig::server(2).heartbeat;
-    if client.wait_answer(later, within(LONG), |by| by == Plan(2).name())?.is_none() {
-        return Err(Verdict::new(Finding::Unserved, format!("{} in the flood", service(2))).into());
-    }
-    judge_rest(&kernel, since)?;
+    judge(&pool, &kernel, &client, since, &reasons, 2)?;
     pool.check()
 }
 
@@ -228,6 +243,10 @@ fn record(pool: &mut Pool, kernel: &Kernel) -> Outcome<(Outsider, Vec<Datagram>)
     pool.configure(NEWCOMER, |config| config.preferred = vec![format!("{}/32", service(NEWCOMER))])?;
     come_up(pool, kernel, &[1, 2, 3, NEWCOMER])?;
     wait_on(kernel, service(NEWCOMER), NEWCOMER)?;
+    pool.stop(NEWCOMER, LONG)?;
+    wait_elsewhere(kernel)?;
+    pool.start(NEWCOMER)?;
+    wait_on(kernel, service(NEWCOMER), NEWCOMER)?;
     for host in [NEWCOMER, 3, 2, 1] {
         pool.stop(host, LONG)?;
     }
@@ -247,20 +266,19 @@ fn capture(stage: &Stage, absentee: Absentee) -> Outcome {
     let kernel = Kernel::record(pool.topology())?;
     let (outsider, yesterday) = record(&mut pool, &kernel)?;
     come_up(&mut pool, &kernel, &[1, 2, 3])?;
-    // Nobody is at home there, so that it is on one of the others.
-    let taken = kernel.wait(within(LONG), |state| state.get(&service(NEWCOMER)).filter(|holders| !holders.is_empty()).map(drop))?;
-    taken.ok_or_else(|| Verdict::new(Finding::Unserved, format!("{}", service(NEWCOMER))))?;
+    wait_elsewhere(&kernel)?;
+    let client = start_client(&pool)?;
     let since = now();
     if absentee == Absentee::ComesBack {
         pool.start(NEWCOMER)?;
     }
-    // A second time everything comes after its goodbye.
-    for _ in 0..2 {
-        for datagram in &yesterday {
-            outsider.say(&datagram.0)?;
-        }
+    // Half of it comes before the goodbyes, half after them.
+    let (goodbyes, others): (Vec<&Datagram>, Vec<&Datagram>) = yesterday.iter().partition(|datagram| datagram.is_farewell());
+    let (first, second) = others.split_at(others.len() / 2);
+    for datagram in [first, &goodbyes, second].into_iter().flatten() {
+        outsider.say(&datagram.0)?;
     }
-    judge(&pool, &kernel, since, &[1, 2, 3], &["unproved", "after-farewell"], 10)?;
+    judge(&pool, &kernel, &client, since, &["unproved", "after-farewell"], 10)?;
     pool.check()
 }
 
