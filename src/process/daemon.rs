@@ -104,6 +104,9 @@ enum Input {
 
 async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let clock = Clock::start();
+    // From the first moment: a stop that comes early is a stop, not a death.
+    let (terminate, interrupt, hangup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -156,9 +159,9 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         writer: writer_events,
         api: asked,
         announce,
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        hangup: signal(SignalKind::hangup())?,
+        terminate,
+        interrupt,
+        hangup,
     };
     let mut daemon = Daemon { clock, node, ports, inbound, boot, tokens: 0, watchdog: Watchdog::start() };
     if let Dispatched::Exit { code } = daemon.ports.dispatch(actions) {
