@@ -183,7 +183,6 @@ pub(crate) struct Pool {
     key: PathBuf,
 }
 
-#[expect(dead_code, reason = "the steps that a story can be told in; not each of them is in one")]
 impl Pool {
     /// Hosts with their services and no daemons.
     pub(crate) fn build(stage: &Stage, configs: impl IntoIterator<Item = HostConfig>) -> Outcome<Self> {

@@ -17,10 +17,22 @@ pub(crate) enum Finding {
     Dark,
     /// More than one host had an address.
     Doubled,
+    /// A host has what it must have given up.
+    Kept,
+    /// What the operator is shown is not so, or not said.
+    Misreported,
+    /// An address that the group must have forgotten is served again.
+    Known,
+    /// An address carries the daemon's mark and must not, or does not and must.
+    Mark,
     /// An address went where nothing called it.
     Moved,
+    /// A script was not called as it must be.
+    Script,
     /// The zone does not hold what it must.
     Zone,
+    /// A host that must be heard sends nothing.
+    Silent,
     /// A client's neighbour table leads to the wrong host.
     StaleNeighbour,
     /// No frame told where an address is.

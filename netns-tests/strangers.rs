@@ -112,7 +112,7 @@ fn judge(pool: &Pool, kernel: &Kernel, client: &Client, since: Instant, reasons:
     let counted = poll_until(within(LONG), || {
         judge_rest(kernel, since)?;
         for host in [1, 2, 3] {
-            let counts = dropped(pool, *host)?;
+            let counts = dropped(pool, host)?;
             last = format!("host {host} has dropped {counts:?}");
             if reasons.iter().any(|reason| counts.get(*reason).is_none_or(|counted| *counted < count)) {
                 return Ok(None);

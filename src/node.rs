@@ -73,6 +73,8 @@ pub struct Node {
     /// Why a control network does not work.
     faults: BTreeMap<u8, String>,
     reach: Reach,
+    /// Another start with this host's id, and when it was first heard.
+    twin: Option<(BootId, Time)>,
     ending: Ending,
     last: Time,
 }
@@ -105,6 +107,7 @@ impl Node {
             drains: Vec::new(),
             faults: BTreeMap::new(),
             reach: Reach::Unknown,
+            twin: None,
             ending: Ending::Running,
             last: now,
         };
@@ -342,14 +345,38 @@ impl Node {
         for notice in notices {
             match notice {
                 Notice::Outdated(known) if known >= self.identity.incarnation => self.continue_above(now, known, actions),
-                Notice::Duplicate { boot, uptime } if self.started_later(now, boot, uptime) => {
-                    let report = Report::DuplicateId { boot: format!("{boot:?}") };
-                    actions.push(Action::Report { group: None, report });
-                    self.stop(now, 1, Reason::DuplicateId, Manner::Forced, Farewell::Unsaid, actions);
-                }
-                Notice::Outdated(_) | Notice::Duplicate { .. } | Notice::Heard(_) | Notice::Left(_) | Notice::Silent(..) => {}
+                Notice::Duplicate { boot, incarnation, uptime } => self.settle_duplicate_id(now, boot, incarnation, uptime, actions),
+                Notice::Outdated(_) | Notice::Heard(_) | Notice::Left(_) | Notice::Silent(..) => {}
             }
         }
+    }
+
+    /// Another daemon uses this host's id: the later start gives way.
+    fn settle_duplicate_id(&mut self, now: Time, boot: BootId, incarnation: Incarnation, uptime: Duration, actions: &mut Vec<Action>) {
+        if self.ending != Ending::Running {
+            return;
+        }
+        if self.is_later_start(now, boot, uptime) {
+            let report = Report::DuplicateId { boot: format!("{boot:?}") };
+            actions.push(Action::Report { group: None, report });
+            self.stop(now, 1, Reason::DuplicateId, Manner::Forced, Farewell::Unsaid, actions);
+        } else if incarnation >= self.identity.incarnation {
+            // The others have taken the later start for a restart of this host, and take nothing from this one any more.
+            self.continue_above(now, incarnation, actions);
+        }
+    }
+
+    /// Whether this is the later start of two. Each sees the other's uptime as it was a moment ago; of two that started
+    /// within such a moment each takes itself for the earlier. The later falls silent at once, so if the other is still
+    /// heard after `timeout`, the higher boot id gives way.
+    fn is_later_start(&mut self, now: Time, boot: BootId, uptime: Duration) -> bool {
+        let patience = self.monitors.iter().map(|monitor| monitor.policy().shared.timeout).max().unwrap_or(Duration::ZERO);
+        let since = match self.twin {
+            Some((known, since)) if known == boot => since,
+            Some(_) | None => now,
+        };
+        self.twin = Some((boot, since));
+        now.since(self.identity.started) < uptime || (now.since(since) >= patience && self.identity.boot > boot)
     }
 
     /// Others know a higher incarnation of this host: the state on disk was lost, or is an old copy.
@@ -359,12 +386,6 @@ impl Node {
         self.with_all(now, actions, |monitor, _| monitor.set_incarnation(incarnation));
         let op = self.operations.begin(Waiter::Nobody);
         actions.push(Action::StoreIncarnation { op, incarnation });
-    }
-
-    /// The later start gives way; of two that started together the one with the higher boot id.
-    fn started_later(&self, now: Time, boot: BootId, uptime: Duration) -> bool {
-        let own = now.since(self.identity.started);
-        own < uptime || (own == uptime && self.identity.boot > boot)
     }
 
     fn stop(&mut self, now: Time, code: u8, reason: Reason, manner: Manner, farewell: Farewell, actions: &mut Vec<Action>) {

@@ -15,6 +15,14 @@ mod world;
 
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
+#[path = "pool/failing.rs"]
+mod failing;
+#[path = "pool/identity.rs"]
+mod identity;
+#[path = "pool/lifetimes.rs"]
+mod lifetimes;
+#[path = "pool/many.rs"]
+mod many;
 #[path = "pool/networks.rs"]
 mod networks;
 #[path = "pool/operator.rs"]

@@ -420,7 +420,7 @@ impl Monitor {
         }
         self.own.drop_gone(self.hosts.covered());
         self.store_if_due(turn);
-        if self.transmit.is_due(now, self.policy.shared.heartbeat) && self.stop != Stop::Stopped {
+        if !self.is_mute() && self.transmit.is_due(now, self.policy.shared.heartbeat) {
             self.send_info(turn);
         }
         self.end_stop(turn);
@@ -560,6 +560,9 @@ impl Monitor {
 
     /// An address of the group that something else has put on the interface obeys from now on.
     fn take_over_found(&mut self, turn: &mut Turn<'_>) {
+        if self.stop != Stop::Running {
+            return;
+        }
         let known = |address: &&ServiceAddress| {
             let item = Item::Address(address.address);
             self.items.get(&item).is_some_and(|known| !known.tombstone) && self.holdings.get(&item).is_none()
@@ -577,9 +580,13 @@ impl Monitor {
     /// Routers must not keep the loser: whoever stays announces himself when a rival is seen, and when it has gone.
     fn note_rivals(&mut self, now: Time) {
         let mine = self.holdings.all().filter(|(_, held)| held.state == ItemState::Online).map(|(item, _)| item.clone());
-        let held_elsewhere = |item: &Item| self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|item| item.kernel));
-        let rivals: BTreeSet<Item> = mine.filter(held_elsewhere).collect();
-        let changed: Vec<Item> = rivals.symmetric_difference(&self.rivals).cloned().collect();
+        let mine: BTreeSet<Item> = mine.collect();
+        let held_elsewhere =
+            |item: &&Item| self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|item| item.state.is_held()));
+        let rivals: BTreeSet<Item> = mine.iter().filter(held_elsewhere).cloned().collect();
+        // A rival may have come and gone between two messages: then only what he says of having let go tells of him.
+        let passed = self.hosts.take_rivalled();
+        let changed: Vec<Item> = rivals.symmetric_difference(&self.rivals).chain(passed.intersection(&mine)).cloned().collect();
         for item in changed {
             self.holdings.announce_again(now, &self.policy, &item);
         }
@@ -684,6 +691,14 @@ impl Monitor {
         }
     }
 
+    /// Whether nothing is said any more: another daemon goes on with our id, and would be taken at our word.
+    fn is_mute(&self) -> bool {
+        match self.stop {
+            Stop::Running | Stop::Stopping { farewell: Farewell::Said } => false,
+            Stop::Stopping { farewell: Farewell::Unsaid } | Stop::Stopped => true,
+        }
+    }
+
     fn send_info(&mut self, turn: &mut Turn<'_>) {
         let head = self.head(turn.now, self.transmit.next_sequence());
         if head.settled && self.settled_said.is_none() {
@@ -781,7 +796,7 @@ impl Monitor {
         let all = [self.hosts.deadline(shared.timeout), commands, self.holdings.deadline(now), settles, stores];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
         let soonest = all.into_iter().flatten().filter(|time| *time > self.ticked_at).min();
-        let sends = self.transmit.deadline(shared.heartbeat);
+        let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(shared.heartbeat) };
         Some(soonest.map_or(sends, |soonest| soonest.min(sends)))
     }
 

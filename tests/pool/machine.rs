@@ -145,6 +145,8 @@ impl Machine {
     }
 
     pub(crate) fn has(&self, address: IpAddr) -> bool {
-        self.interface.keys().any(|on| on.address == address)
+        // With whatever prefix.
+        let first = ServiceAddress { address, prefix: 0 };
+        self.interface.range(first..).next().is_some_and(|(on, _)| on.address == address)
     }
 }

@@ -73,7 +73,7 @@ fn a_leader_commands_a_host_that_it_hears_only_through_another() {
     world.run_for(secs(3));
     world.assert_served(&spare);
     world.boot(3);
-    world.run_until("home again", secs(3), |world| world.is_served(&HOME));
+    world.run_until("home again", ms(700), |world| world.is_served(&HOME));
     world.run_for(secs(3));
     world.assert_served(&HOME);
     world.assert_rest(20);

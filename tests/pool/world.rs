@@ -170,8 +170,9 @@ impl World {
         self.transcript.say(self.now, number, "=== loses power".to_owned());
         let machine = self.machine(number);
         machine.node = None;
-        machine.interface.clear();
-        self.count_doubles();
+        for address in std::mem::take(&mut machine.interface).into_keys() {
+            self.count_doubles(address.address);
+        }
     }
 
     /// The daemon is gone, its addresses are left.
@@ -210,7 +211,7 @@ impl World {
     pub(crate) fn add_by_hand(&mut self, number: u8, address: IpAddr) {
         let address = ServiceAddress::host(address);
         self.machine(number).interface.insert(address, Mark::Foreign);
-        self.count_doubles();
+        self.count_doubles(address.address);
         self.tell(number, Event::Kernel(KernelChange::AddressPresent { interface: "svc0".to_owned(), address, mark: Mark::Foreign }));
     }
 
@@ -218,7 +219,7 @@ impl World {
     pub(crate) fn remove_by_hand(&mut self, number: u8, address: IpAddr) {
         let address = ServiceAddress::host(address);
         self.machine(number).interface.remove(&address);
-        self.count_doubles();
+        self.count_doubles(address.address);
         self.tell(number, Event::Kernel(KernelChange::AddressAbsent { interface: "svc0".to_owned(), address }));
     }
 
@@ -335,7 +336,7 @@ impl World {
                 true
             }
         };
-        self.count_doubles();
+        self.count_doubles(address.address);
         if !works {
             self.handle(on, Event::Finished { op, outcome: Outcome::Failed { why: format!("{address}: no buffer space") } });
             return;
@@ -476,23 +477,14 @@ impl World {
         self.machines.get_mut(&number).unwrap_or_else(|| panic!("there is no machine {number}"))
     }
 
-    fn count_doubles(&mut self) {
-        let mut holders: BTreeMap<IpAddr, u32> = BTreeMap::new();
-        for machine in self.machines.values() {
-            for address in machine.interface.keys() {
-                *holders.entry(address.address).or_default() += 1;
-            }
-        }
-        for (address, count) in holders.iter().filter(|(_, count)| **count > 1) {
+    /// Counts for how long more than one machine has an address.
+    fn count_doubles(&mut self, address: IpAddr) {
+        let count = self.machines.values().filter(|machine| machine.has(address)).count();
+        if count > 1 {
             assert!(!self.forbids_doubles, "{count} machines have {address}");
-            self.double_since.entry(*address).or_insert(self.now);
-        }
-        let ended: Vec<IpAddr> =
-            self.double_since.keys().copied().filter(|address| holders.get(address).is_none_or(|count| *count < 2)).collect();
-        for address in ended {
-            if let Some(since) = self.double_since.remove(&address) {
-                *self.doubles.entry(address).or_default() += self.now.since(since);
-            }
+            self.double_since.entry(address).or_insert(self.now);
+        } else if let Some(since) = self.double_since.remove(&address) {
+            *self.doubles.entry(address).or_default() += self.now.since(since);
         }
     }
 }

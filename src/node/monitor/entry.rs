@@ -11,6 +11,9 @@ use crate::types::host::{EntryVersion, Extent, HostDetail, HostItem};
 use crate::types::item::Item;
 use crate::types::message::VersionedItem;
 
+/// So many items that left an entry are remembered once it is whole: as many as a pool gives up at once.
+const GONE_KEPT: usize = 2048;
+
 /// This host's own entry.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct OwnEntry {
@@ -115,12 +118,22 @@ fn version_of(item: &VersionedItem) -> EntryVersion {
     }
 }
 
+/// What has become of a change of another host's entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Taken {
+    /// It is older than what is known, or the same.
+    Known,
+    News,
+    /// More is remembered of this host than can be.
+    NoRoom,
+}
+
 /// Another host's entry, as far as it has been collected.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct HeardEntry {
     detail: Option<(EntryVersion, HostDetail)>,
     items: BTreeMap<Item, (EntryVersion, HostItem)>,
-    /// What left after the last time the entry was whole.
+    /// What left: kept for those who learn of this host from us.
     gone: BTreeMap<Item, EntryVersion>,
     digest: u64,
     /// The newest version of which all was here.
@@ -140,36 +153,38 @@ impl HeardEntry {
         self.detail = Some((version, detail));
     }
 
-    /// Takes a change of an item; an older one changes nothing. `items_max` bounds what is remembered; says whether it fitted.
+    /// Takes a change of an item; an older one changes nothing. `items_max` bounds what is remembered.
     #[must_use]
-    pub(crate) fn take_item(&mut self, change: VersionedItem, items_max: usize) -> bool {
+    pub(crate) fn take_item(&mut self, change: VersionedItem, items_max: usize) -> Taken {
         match change {
             VersionedItem::Present { version, item } => {
                 if !self.is_news(&item.item, version) {
-                    return true;
+                    return Taken::Known;
                 }
                 if self.items.len() >= items_max && !self.items.contains_key(&item.item) {
-                    return false;
+                    return Taken::NoRoom;
                 }
                 self.gone.remove(&item.item);
                 self.digest ^= extent::item_digest(&item);
                 if let Some((_, old)) = self.items.insert(item.item.clone(), (version, item)) {
                     self.digest ^= extent::item_digest(&old);
                 }
-                true
+                Taken::News
             }
             VersionedItem::Gone { version, item } => {
-                if !self.is_news(&item, version) {
-                    return true;
+                // What came and went between two messages leaves the entry whole, and is news all the same.
+                let is_unheard_of = !self.items.contains_key(&item) && !self.gone.contains_key(&item);
+                if !is_unheard_of && !self.is_news(&item, version) {
+                    return Taken::Known;
                 }
                 if self.gone.len() >= items_max {
-                    return false;
+                    return Taken::NoRoom;
                 }
                 if let Some((_, old)) = self.items.remove(&item) {
                     self.digest ^= extent::item_digest(&old);
                 }
                 self.gone.insert(item, version);
-                true
+                Taken::News
             }
         }
     }
@@ -188,9 +203,21 @@ impl HeardEntry {
         let whole = self.detail.is_some() && self.digest == extent.digest && u32::try_from(self.items.len()) == Ok(extent.count);
         if whole {
             self.complete = self.complete.max(version);
-            self.gone.clear();
+            self.drop_gone();
         }
         whole
+    }
+
+    /// Forgets the oldest of what left; whoever lags so far behind starts over.
+    fn drop_gone(&mut self) {
+        if self.gone.len() <= GONE_KEPT {
+            return;
+        }
+        let mut versions: Vec<EntryVersion> = self.gone.values().copied().collect();
+        versions.sort_unstable();
+        if let Some(oldest) = versions.iter().rev().nth(GONE_KEPT - 1).copied() {
+            self.gone.retain(|_, left| *left >= oldest);
+        }
     }
 
     /// Starts over: what was collected does not add up to what the head says.
@@ -258,7 +285,7 @@ mod tests {
             heard.take_detail(version, detail.clone());
         }
         for change in own.items_since(since) {
-            assert!(heard.take_item(change, 10));
+            assert_ne!(heard.take_item(change, 10), Taken::NoRoom);
         }
         heard.compare(own.version(), own.extent())
     }
@@ -269,9 +296,10 @@ mod tests {
         assert!(own.set_items(items(&[item(1, ItemState::Online), item(2, ItemState::Online)])));
         let mut heard = HeardEntry::default();
         let changes = own.items_since(EntryVersion(0));
-        assert!(heard.take_item(changes[0].clone(), 10));
+        assert_eq!(heard.take_item(changes[0].clone(), 10), Taken::News);
+        assert_eq!(heard.take_item(changes[0].clone(), 10), Taken::Known);
         assert!(!heard.compare(own.version(), own.extent()), "one of two");
-        assert!(heard.take_item(changes[1].clone(), 10));
+        assert_eq!(heard.take_item(changes[1].clone(), 10), Taken::News);
         assert!(!heard.compare(own.version(), own.extent()), "without detail");
         heard.take_detail(EntryVersion(1), detail());
         assert!(heard.compare(own.version(), own.extent()));
@@ -299,7 +327,7 @@ mod tests {
         let since = heard.complete();
         assert!(copy(&own, &mut heard, since));
         for change in old {
-            assert!(heard.take_item(change, 10));
+            assert_eq!(heard.take_item(change, 10), Taken::Known);
         }
         assert!(heard.compare(own.version(), own.extent()));
         assert!(heard.item(&item(1, ItemState::Online).item).is_none());
@@ -324,8 +352,9 @@ mod tests {
         let mut heard = HeardEntry::default();
         for last in 0..10 {
             let change = VersionedItem::Present { version: EntryVersion(1), item: item(last, ItemState::Online) };
-            assert!(heard.take_item(change, 10));
+            assert_eq!(heard.take_item(change, 10), Taken::News);
         }
-        assert!(!heard.take_item(VersionedItem::Present { version: EntryVersion(1), item: item(11, ItemState::Online) }, 10));
+        let more = VersionedItem::Present { version: EntryVersion(1), item: item(11, ItemState::Online) };
+        assert_eq!(heard.take_item(more, 10), Taken::NoRoom);
     }
 }

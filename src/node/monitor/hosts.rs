@@ -3,15 +3,15 @@
 //! Decides which messages count (liveness by echo, ages, incarnations), which host is silent, whom each host hears, and
 //! when this host has listened long enough. Never decides who serves what. Called by `monitor.rs` only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::entry::HeardEntry;
+use super::entry::{HeardEntry, Taken};
 use super::hearing::{Links, Reported};
 use crate::node::event::Arrival;
 use crate::types::host::{BootId, EntryVersion, Hearing, HostHead, HostId, Incarnation, Sequence};
 use crate::types::item::Item;
-use crate::types::message::{HearingRecord, Record, Sender};
+use crate::types::message::{HearingRecord, Record, Sender, VersionedItem};
 use crate::types::time::Time;
 
 /// The most hosts of a group that are remembered, silent ones included. Ten times the largest pool that was tried.
@@ -51,6 +51,8 @@ pub(crate) struct Host {
     back_off_until: BTreeMap<Item, Time>,
     /// When it asked for no moves, until when.
     frozen_until: Option<Time>,
+    /// Its name, once known: also while its entry is collected anew.
+    name: Option<String>,
 }
 
 /// Whether a host counts as live.
@@ -77,6 +79,7 @@ impl Host {
             well_since: None,
             back_off_until: BTreeMap::new(),
             frozen_until: None,
+            name: None,
             head,
         }
     }
@@ -91,7 +94,7 @@ impl Host {
 
     /// Its name, or its id while the name is not known.
     pub(crate) fn name(&self) -> String {
-        self.entry.detail().map_or_else(|| self.head.id.to_string(), |detail| detail.name.clone())
+        self.name.clone().unwrap_or_else(|| self.head.id.to_string())
     }
 
     /// How much longer it is not to be given `item`.
@@ -161,6 +164,8 @@ pub(crate) enum Notice {
     Duplicate {
         /// The other's start.
         boot: BootId,
+        /// The other's start count.
+        incarnation: Incarnation,
         /// How long the other has run.
         uptime: Duration,
     },
@@ -181,6 +186,8 @@ pub(crate) struct Hosts {
     /// The head of an earlier run of this host, told by others.
     earlier_self: Option<(Incarnation, Time)>,
     notices: Vec<Notice>,
+    /// Items that somebody else was heard to hold or to have let go.
+    rivalled: BTreeSet<Item>,
 }
 
 impl Hosts {
@@ -195,6 +202,7 @@ impl Hosts {
             outdated: BTreeMap::new(),
             earlier_self: None,
             notices: Vec::new(),
+            rivalled: BTreeSet::new(),
         }
     }
 
@@ -205,7 +213,7 @@ impl Hosts {
             return changes;
         }
         if sender.host == self.me {
-            self.hear_own_id(now, network, sender, number, &records);
+            self.hear_own_id(now, network, sender, number, &records, &mut changes);
             changes.unproved = true;
             return changes;
         }
@@ -295,6 +303,7 @@ impl Hosts {
         }
         self.outdated.remove(&sender.host);
         let mut host = Host::new(now, head);
+        host.name = self.hosts.get(&sender.host).and_then(|known| known.name.clone());
         if let Some(stranger) = self.strangers.remove(&(sender.host, sender.boot)) {
             host.links = stranger.links;
         }
@@ -316,15 +325,17 @@ impl Hosts {
     }
 
     /// A datagram that says it is from this host, but of another start.
-    fn hear_own_id(&mut self, now: Time, network: u8, sender: Sender, number: u64, records: &[Record]) {
-        // Our own report names it, so that it can tell us from a capture too.
-        self.note_stranger(now, network, sender, number, None);
+    fn hear_own_id(&mut self, now: Time, network: u8, sender: Sender, number: u64, records: &[Record], changes: &mut Changes) {
+        // Our own report names it, at once, so that it can tell us from a capture too.
+        changes.answer_at_once |= self.note_stranger(now, network, sender, number, None);
         for record in records {
             match record {
                 Record::Head(head) if head.id == self.me && head.boot != self.boot => {
                     // Only one that names our start lives now; a capture of our own earlier run cannot.
                     if head.sequence != Sequence::FAREWELL && records.iter().any(|record| self.names_us(self.me, head.boot, record)) {
-                        self.notices.push(Notice::Duplicate { boot: head.boot, uptime: head.uptime });
+                        let (boot, incarnation, uptime) = (head.boot, head.incarnation, head.uptime);
+                        self.notices.push(Notice::Duplicate { boot, incarnation, uptime });
+                        changes.matters = true;
                     }
                 }
                 Record::Head(_)
@@ -345,16 +356,22 @@ impl Hosts {
             Record::Detail(record) => {
                 if let Some(host) = self.of_boot(record.id, record.boot) {
                     host.entry.take_detail(record.version, record.detail);
+                    host.name = host.entry.detail().map(|detail| detail.name.clone());
                     let was_whole = host.whole;
                     host.compare(now);
                     changes.matters |= host.whole != was_whole;
                 }
             }
             Record::Items(record) => {
-                if let Some(host) = self.of_boot(record.id, record.boot) {
+                if let Some(host) = self.hosts.get_mut(&record.id).filter(|host| host.head.boot == record.boot) {
                     for change in record.items {
                         host.note_back_off(now, &change);
-                        changes.limit_reached |= !host.entry.take_item(change, ENTRY_ITEMS_MAX);
+                        let rivalled = rivalled(&change);
+                        match host.entry.take_item(change, ENTRY_ITEMS_MAX) {
+                            Taken::Known => {}
+                            Taken::News => self.rivalled.extend(rivalled),
+                            Taken::NoRoom => changes.limit_reached = true,
+                        }
                     }
                     host.compare(now);
                     changes.matters = true;
@@ -404,7 +421,7 @@ impl Hosts {
             }
             // A relayed head of a start that is not known here: entries count if the relayer is proved.
             Some(host) if head.incarnation > host.head.incarnation && head.sequence != Sequence::FAREWELL => {
-                *host = Host::new(now, head);
+                *host = Host { name: host.name.take(), ..Host::new(now, head) };
                 self.notices.push(Notice::Heard(host.head.id));
                 changes.matters = true;
             }
@@ -496,6 +513,11 @@ impl Hosts {
         std::mem::take(&mut self.notices)
     }
 
+    /// Items that somebody else was heard, since the last call, to hold or to have let go.
+    pub(crate) fn take_rivalled(&mut self) -> BTreeSet<Item> {
+        std::mem::take(&mut self.rivalled)
+    }
+
     /// All hosts known, ordered by id.
     pub(crate) fn all(&self) -> impl Iterator<Item = (HostId, &Host)> {
         self.hosts.iter().map(|(id, host)| (*id, host))
@@ -572,8 +594,7 @@ impl Hosts {
 }
 
 impl Host {
-    fn note_back_off(&mut self, now: Time, change: &crate::types::message::VersionedItem) {
-        use crate::types::message::VersionedItem;
+    fn note_back_off(&mut self, now: Time, change: &VersionedItem) {
         match change {
             VersionedItem::Present { item, .. } => match item.failed {
                 Some(failed) => {
@@ -591,6 +612,14 @@ impl Host {
         while self.back_off_until.len() > ENTRY_ITEMS_MAX {
             self.back_off_until.pop_first();
         }
+    }
+}
+
+/// The item, if the change says that its host holds it or has let it go.
+fn rivalled(change: &VersionedItem) -> Option<Item> {
+    match change {
+        VersionedItem::Present { item, .. } => item.state.is_held().then(|| item.item.clone()),
+        VersionedItem::Gone { item, .. } => Some(item.clone()),
     }
 }
 

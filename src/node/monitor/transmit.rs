@@ -83,6 +83,11 @@ impl Transmit {
         self.hasty = true;
     }
 
+    /// When the next heartbeat is due.
+    pub(crate) fn next_beat(&self) -> Time {
+        self.next_beat
+    }
+
     pub(crate) fn is_beat_due(&self, now: Time) -> bool {
         now >= self.next_beat
     }

@@ -1,0 +1,156 @@
+//! Control messages on the wire: who sends them, on which network, and whom the switch passes them on to.
+//!
+//! Owns a packet socket in the fabric that sees what enters and leaves every port of the control networks. What the messages
+//! say is sealed and not looked at. A host that is recorded was alive at that time; a heartbeat is the clock of stories in
+//! which nothing happens.
+#![expect(clippy::disallowed_methods, reason = "an observer outside of the protocol measures time")]
+
+use std::collections::BTreeSet;
+use std::io::{self, IoSliceMut, PipeReader};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+use raisd::demo::frames::grow_queue;
+use raisd::demo::log::{Background, Log, ObserverError, instant_of};
+use raisd::demo::plan::{HOSTS_MAX, Mac, Network, Plan};
+use raisd::demo::topology::Topology;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+/// One datagram at one port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Datagram {
+    pub(crate) at: Instant,
+    /// The host that sent it.
+    pub(crate) from: u8,
+    pub(crate) network: Network,
+    /// The host that the switch passes it on to; `None`: it comes in from its sender.
+    pub(crate) to: Option<u8>,
+}
+
+/// The record.
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    log: Arc<Log<Datagram>>,
+    _thread: Background,
+}
+
+impl Datagrams {
+    /// Starts to record.
+    pub(crate) fn record(topology: &Topology) -> io::Result<Self> {
+        let socket = topology.fabric().run(packet_socket)??;
+        let log = Arc::new(Log::new("control messages"));
+        let thread = Background::start(&log, move |log, stop| receive(&socket, log, stop))?;
+        Ok(Self { log, _thread: thread })
+    }
+
+    /// Waits until each of `hosts` has sent in so many different heartbeats after `since`; the hosts that have not at the
+    /// deadline.
+    pub(crate) fn wait_heartbeats(
+        &self,
+        hosts: &[u8],
+        since: Instant,
+        heartbeat: Duration,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ObserverError> {
+        let mut beats: BTreeSet<(u8, u128)> = BTreeSet::new();
+        let mut seen = 0;
+        let silent = |beats: &BTreeSet<(u8, u128)>| -> Vec<u8> {
+            let enough = |host: &&u8| beats.range((**host, 0)..=(**host, u128::MAX)).count() >= count;
+            hosts.iter().filter(|host| !enough(host)).copied().collect()
+        };
+        let all = self.log.wait(deadline, |datagrams| {
+            for datagram in datagrams.get(seen..).unwrap_or_default() {
+                let Some(age) = datagram.at.checked_duration_since(since) else { continue };
+                if datagram.to.is_none() {
+                    beats.insert((datagram.from, age.as_nanos() / heartbeat.as_nanos().max(1)));
+                }
+            }
+            seen = datagrams.len();
+            silent(&beats).is_empty().then_some(())
+        })?;
+        Ok(if all.is_some() { Vec::new() } else { silent(&beats) })
+    }
+
+    /// Who is passed messages of whom since then, on any network: pairs of sender and receiver.
+    pub(crate) fn pairs(&self, since: Instant) -> Result<BTreeSet<(u8, u8)>, ObserverError> {
+        let pair = |datagram: &Datagram| Some((datagram.from, datagram.to?));
+        self.log.read(|all| all.iter().filter(|datagram| datagram.at >= since).filter_map(pair).collect())
+    }
+}
+
+/// A socket that takes UDP over IPv4 to the port of control messages, of all interfaces of the namespace.
+fn packet_socket() -> io::Result<Socket> {
+    // `tcpdump -d 'ip and udp dst port 4242'`, fragments apart: no control message is one.
+    const FILTER: [SockFilter; 9] = [
+        SockFilter::new(0x28, 0, 0, 12),
+        SockFilter::new(0x15, 0, 6, 0x0800),
+        SockFilter::new(0x30, 0, 0, 23),
+        SockFilter::new(0x15, 0, 4, 17),
+        SockFilter::new(0xb1, 0, 0, 14),
+        SockFilter::new(0x48, 0, 0, 16),
+        SockFilter::new(0x15, 0, 1, 4242),
+        SockFilter::new(0x06, 0, 0, 0x0004_0000),
+        SockFilter::new(0x06, 0, 0, 0),
+    ];
+    // All protocols: the bridge takes the frames of its ports before a socket for one protocol would see them.
+    let all = libc::c_int::from(u16::try_from(libc::ETH_P_ALL).map_or(0, u16::to_be));
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
+    socket.attach_filter(&FILTER)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    grow_queue(&socket)?;
+    Ok(socket)
+}
+
+fn receive(socket: &Socket, log: &Log<Datagram>, stop: &PipeReader) -> io::Result<()> {
+    loop {
+        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [_, stopped] = fds;
+        if stopped.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
+            return Ok(());
+        }
+        while let Some(datagram) = receive_one(socket)? {
+            log.extend(datagram);
+        }
+    }
+}
+
+/// The next frame of the queue, if it is at a port of a control network; `None` if the queue is empty.
+fn receive_one(socket: &Socket) -> io::Result<Option<Option<Datagram>>> {
+    let mut buffer = [0; 64];
+    let mut control = cmsg_space!(TimeSpec);
+    let mut slices = [IoSliceMut::new(&mut buffer)];
+    let received = match recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT) {
+        Ok(received) => received,
+        Err(Errno::EAGAIN) => return Ok(None),
+        // A port went down.
+        Err(Errno::ENETDOWN) => return Ok(Some(None)),
+        Err(error) => return Err(error.into()),
+    };
+    let stamp =
+        received.cmsgs()?.find_map(|message| if let ControlMessageOwned::ScmTimestampns(stamp) = message { Some(stamp) } else { None });
+    let port = received.address.map(|from| (from.ifindex(), from.pkttype() == libc::PACKET_OUTGOING));
+    let at = stamp.map_or_else(Instant::now, instant_of);
+    Ok(Some(port.and_then(|(index, goes_out)| datagram(at, index, goes_out, &buffer))))
+}
+
+fn datagram(at: Instant, index: usize, goes_out: bool, frame: &[u8]) -> Option<Datagram> {
+    let index = u32::try_from(index).ok()?;
+    let at_port = |network| Plan::of_interface(index, network).map(|plan| (plan, network));
+    let (Plan(port), network) = [Network::Control(0), Network::Control(1)].into_iter().find_map(at_port)?;
+    // Destination, then source: the sender is known by its hardware address.
+    let source = Mac(*frame.get(6..)?.first_chunk()?);
+    let from = (1..=HOSTS_MAX).find(|host| Plan(*host).mac(network) == source)?;
+    let to = goes_out.then_some(port);
+    (to.is_some() || port == from).then_some(Datagram { at, from, network, to })
+}
