@@ -126,6 +126,8 @@ pub(crate) struct Monitor {
     episodes: Episodes,
     health: Health,
     link: Link,
+    /// Why no control network has worked since the start.
+    unreachable: Option<String>,
     load: LoadSample,
     duty: Duty,
     duty_reason: String,
@@ -142,6 +144,8 @@ pub(crate) struct Monitor {
     rivals: BTreeSet<Item>,
     /// Addresses of the group's interface that carry no mark of ours.
     foreign: BTreeSet<ServiceAddress>,
+    /// Datagrams of starts that had not proved that they live.
+    unproved: u64,
     stored: (Extent, u32),
     store_at: Time,
     /// The last time that everything due was done.
@@ -170,6 +174,7 @@ impl Monitor {
                 Health::Unknown { test: policy.tests.first().cloned().unwrap_or_default() }
             },
             link: Link::Absent,
+            unreachable: None,
             load: LoadSample { load: 0, capacity: 1 },
             // A drain that a stop has cut short goes on as quiesced.
             duty: if stored.duty == Duty::Draining { Duty::Quiesced } else { stored.duty },
@@ -182,6 +187,7 @@ impl Monitor {
             well_since: None,
             rivals: BTreeSet::new(),
             foreign: BTreeSet::new(),
+            unproved: 0,
             store_at: now.plus(STORE_INTERVAL),
             ticked_at: now,
             index,
@@ -219,6 +225,7 @@ impl Monitor {
                 self.take_group_record(turn, record, &mut changes);
             }
         }
+        self.unproved += u64::from(changes.unproved);
         if changes.limit_reached {
             self.episodes.limit_reached(turn);
         }
@@ -281,6 +288,18 @@ impl Monitor {
             // Switches and neighbours may have learnt something else meanwhile.
             self.holdings.announce_all(turn.now, &self.policy);
         }
+        self.settle_turn(turn);
+    }
+
+    /// No control network works since the start, or one does at last. Then this host listens from the beginning.
+    pub(crate) fn set_unreachable(&mut self, turn: &mut Turn<'_>, why: Option<String>) {
+        if self.unreachable == why {
+            return;
+        }
+        if why.is_none() {
+            self.listening_since = turn.now;
+        }
+        self.unreachable = why;
         self.settle_turn(turn);
     }
 
@@ -426,6 +445,9 @@ impl Monitor {
 
     /// What stands in the way of serving, in words.
     fn problem(&self) -> Option<String> {
+        if let Some(why) = &self.unreachable {
+            return Some(format!("no control network works yet, so nobody can be heard: {why}"));
+        }
         match (&self.health, self.link) {
             (_, Link::Absent) => {
                 Some(format!("service interface {} does not exist; serving starts when it appears", self.policy.interface))
@@ -450,7 +472,7 @@ impl Monitor {
     }
 
     fn note_settled(&mut self, turn: &mut Turn<'_>) {
-        if self.settled || self.stop != Stop::Running {
+        if self.settled || self.unreachable.is_some() || self.stop != Stop::Running {
             return;
         }
         if turn.now >= self.settles_at() || self.hosts.company_is_complete() {
@@ -768,7 +790,7 @@ impl Monitor {
         }
         let shared = &self.policy.shared;
         let running = self.stop == Stop::Running;
-        let settles = (!self.settled && running).then(|| self.settles_at());
+        let settles = (!self.settled && self.unreachable.is_none() && running).then(|| self.settles_at());
         let stores = running.then_some(self.store_at);
         let commands = self.commands.deadline(now);
         let all = [self.hosts.deadline(shared.timeout), commands, self.holdings.deadline(now), settles, stores];

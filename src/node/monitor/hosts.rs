@@ -147,6 +147,8 @@ pub(crate) struct Changes {
     pub(crate) answer_at_once: bool,
     /// A limit was reached.
     pub(crate) limit_reached: bool,
+    /// It is of a start that has not proved that it lives now, and had no effect.
+    pub(crate) unproved: bool,
 }
 
 /// What is noticed about a host and worth a word.
@@ -212,6 +214,7 @@ impl Hosts {
         }
         if sender.host == self.me {
             self.hear_own_id(now, network, sender, number, &records, &mut changes);
+            changes.unproved = true;
             return changes;
         }
         if self.is_proved(sender) {
@@ -219,6 +222,7 @@ impl Hosts {
                 changes.answer_at_once |= host.links.heard(now, network, number);
             }
         } else if !self.prove(now, network, sender, number, &records, &mut changes) {
+            changes.unproved = true;
             return changes;
         }
         if arrival == Arrival::First {
