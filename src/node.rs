@@ -208,10 +208,10 @@ impl Node {
         }
     }
 
-    /// Whoever was not listening must not count what it missed as silence.
+    /// Whoever was not listening must not count what it missed as silence. What was late before the last call is excused.
     fn notice_stall(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Some(deadline) = self.deadline() else { return };
-        let late = now.since(deadline);
+        let late = now.since(deadline.max(self.last));
         let grace = self.monitors.iter().map(|monitor| monitor.policy().shared.heartbeat).min().unwrap_or(Duration::ZERO);
         if late > grace {
             self.with_all(now, actions, |monitor, turn| monitor.stall(turn, late));

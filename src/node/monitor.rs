@@ -202,12 +202,6 @@ impl Monitor {
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         self.ticked_at = turn.now;
         self.hosts.tick(turn.now, self.policy.shared.heartbeat);
-        if self.transmit.is_beat_due(turn.now) {
-            self.holdings.beat(turn, &self.policy);
-            self.items.drop_tombstones(turn.now);
-            self.transmit.hasten();
-            self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
-        }
         self.settle_turn(turn);
     }
 
@@ -401,6 +395,9 @@ impl Monitor {
     /// Brings everything to where it belongs after whatever happened: once per event.
     fn settle_turn(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
+        if self.transmit.is_beat_due(now) {
+            self.beat(turn);
+        }
         self.report_notices(turn);
         self.heed_health(turn);
         self.take_claims(now);
@@ -424,6 +421,14 @@ impl Monitor {
             self.send_info(turn);
         }
         self.end_stop(turn);
+    }
+
+    /// The heartbeat: with whatever event it comes.
+    fn beat(&mut self, turn: &mut Turn<'_>) {
+        self.holdings.beat(turn, &self.policy);
+        self.items.drop_tombstones(turn.now);
+        self.transmit.hasten();
+        self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
     }
 
     /// A failed test schedules the orderly release of all that is held; said once per episode.
@@ -475,7 +480,8 @@ impl Monitor {
         if self.settled || self.unreachable.is_some() || self.stop != Stop::Running {
             return;
         }
-        if turn.now >= self.settles_at() || self.hosts.company_is_complete() {
+        let since = self.transmit.oldest_since(self.listening_since);
+        if turn.now >= self.settles_at() || self.hosts.company_is_complete(since) {
             self.settled = true;
             self.transmit.hasten();
             turn.report(Report::Settled);

@@ -578,13 +578,14 @@ impl Hosts {
             .unwrap_or(EntryVersion(0))
     }
 
-    /// Whether a settled host is heard whose whole company is complete here: then listening longer would add nothing.
-    pub(crate) fn company_is_complete(&self) -> bool {
+    /// Whether a settled host is heard whose whole company is complete here: then listening longer would add nothing. What it
+    /// says must be an answer to our `info` numbered `since` or a later one: older words may have waited in a queue.
+    pub(crate) fn company_is_complete(&self, since: Sequence) -> bool {
         self.live().any(|(_, host)| {
             host.head.settled
                 && host.whole
                 && host.reported.all().filter(|hearing| hearing.proved && hearing.host != self.me).all(|hearing| self.is_complete(hearing))
-                && host.reported.hears(self.me, self.boot.tag()).is_some()
+                && host.reported.hears(self.me, self.boot.tag()).is_some_and(|hearing| hearing.sequence >= since)
         })
     }
 
