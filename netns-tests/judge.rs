@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::story::Outcome;
 
+pub(crate) mod calls;
 pub(crate) mod control;
 pub(crate) mod dig;
 pub(crate) mod kernel;
+pub(crate) mod mark;
 pub(crate) mod neighbour;
 pub(crate) mod place;
 pub(crate) mod zone;

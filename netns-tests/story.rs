@@ -21,8 +21,14 @@ pub(crate) enum Finding {
     Kept,
     /// What the operator is shown is not so, or not said.
     Misreported,
+    /// An address that the group must have forgotten is served again.
+    Known,
+    /// An address carries the daemon's mark and must not, or does not and must.
+    Mark,
     /// An address went where nothing called it.
     Moved,
+    /// A script was not called as it must be.
+    Script,
     /// The zone does not hold what it must.
     Zone,
     /// A host that must be heard sends nothing.
@@ -31,6 +37,10 @@ pub(crate) enum Finding {
     StaleNeighbour,
     /// No frame told where an address is.
     Unannounced,
+    /// What had to be counted was not.
+    Uncounted,
+    /// A daemon ran that had to refuse, or did not say why in one line.
+    Unrefused,
     /// Nobody had an address, or not the host that must have it.
     Unserved,
 }
