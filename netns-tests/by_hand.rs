@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use raisd::demo::frames::Frames;
+use raisd::demo::plan::{Network, Plan};
 use raisd::demo::probes::Client;
-use raisd::demo::topology::{Network, Plan, add_address, delete_address};
+use raisd::demo::topology::{add_address, delete_address};
 
 use crate::judge::calls::{Action, Call, Calls};
 use crate::judge::kernel::{Change, ChangeKind, Kernel};

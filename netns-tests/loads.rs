@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use raisd::demo::topology::Plan;
+use raisd::demo::plan::Plan;
 use serde_json::Value;
 
 use crate::judge::zone::wait_advertised;

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use raisd::demo::plan::Plan;
 use raisd::demo::probes::Client;
-use raisd::demo::topology::Plan;
 
 use crate::judge::calls::{Action, Calls};
 use crate::judge::kernel::{Change, ChangeKind, Kernel};

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use raisd::demo::topology::{Network, Plan};
+use raisd::demo::plan::{Network, Plan};
 
 use super::{poll_until, within};
 use crate::pool::{HostConfig, Pool};
