@@ -14,25 +14,32 @@ use raisd::demo::lab::{self, Entered};
 
 use crate::story::Stories;
 
+mod bad_start;
 mod by_hand;
 mod come_up;
 mod expire;
 mod judge;
 mod judges;
+mod late;
 mod leader;
 mod loads;
 mod networks;
 mod operator;
 mod orphans;
+mod outsider;
 mod paths;
 mod pool;
 mod quiesce;
+mod restarts;
 mod scripts;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
 mod stop;
 mod story;
+mod strangers;
 mod test_fails;
+mod thousand;
+mod two_groups;
 mod vanish;
 
 fn main() -> ExitCode {
@@ -56,19 +63,25 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let trials = [
         judges::trials(&stories),
         networks::trials(&stories),
+        bad_start::trials(&stories),
+        by_hand::trials(&stories),
         come_up::trials(&stories),
-        vanish::trials(&stories),
-        stop::trials(&stories),
         expire::trials(&stories),
+        late::trials(&stories),
         leader::trials(&stories),
+        loads::trials(&stories),
         operator::trials(&stories),
+        orphans::trials(&stories),
         paths::trials(&stories),
         quiesce::trials(&stories),
-        test_fails::trials(&stories),
-        by_hand::trials(&stories),
-        loads::trials(&stories),
-        orphans::trials(&stories),
+        restarts::trials(&stories),
         scripts::trials(&stories),
+        stop::trials(&stories),
+        strangers::trials(&stories),
+        test_fails::trials(&stories),
+        thousand::trials(&stories),
+        two_groups::trials(&stories),
+        vanish::trials(&stories),
     ];
     let trials = trials.into_iter().flatten().collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -29,10 +29,43 @@ pub(crate) const ZONE: &str = "www.pool.example.";
 const RAISD: &str = env!("CARGO_BIN_EXE_raisd");
 const RAISCTL: &str = env!("CARGO_BIN_EXE_raisctl");
 
+/// Of which family a pool's control networks and service addresses are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The service address that a host prefers.
+    pub(crate) fn service(self, number: u8) -> IpAddr {
+        match self {
+            Self::V4 => Plan(number).service().into(),
+            Self::V6 => Plan(number).service_v6().into(),
+        }
+    }
+
+    fn control(self, plan: Plan, network: u8) -> IpAddr {
+        match self {
+            Self::V4 => plan.control(network).into(),
+            Self::V6 => plan.control_v6(network).into(),
+        }
+    }
+
+    /// Where the first group talks.
+    pub(crate) fn group_address(self) -> SocketAddr {
+        match self {
+            Self::V4 => SocketAddr::from(([239, 255, 42, 1], 4242)),
+            Self::V6 => SocketAddr::from((Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0x42, 1), 4242)),
+        }
+    }
+}
+
 /// One host's configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct HostConfig {
     pub(crate) plan: Plan,
+    pub(crate) family: Family,
     /// With prefix; none: a spare.
     pub(crate) preferred: Vec<String>,
     pub(crate) heartbeat: Duration,
@@ -62,6 +95,7 @@ impl HostConfig {
     pub(crate) fn spare(number: u8) -> Self {
         Self {
             plan: Plan(number),
+            family: Family::V4,
             preferred: Vec::new(),
             heartbeat: Duration::from_millis(100),
             timeout: Duration::from_millis(400),
@@ -72,6 +106,13 @@ impl HostConfig {
             dns_keys: String::new(),
             tables: String::new(),
         }
+    }
+
+    /// The same host of a pool of another family.
+    pub(crate) fn over(self, family: Family) -> Self {
+        let prefix = if family == Family::V4 { 32 } else { 128 };
+        let preferred = self.preferred.iter().map(|_| format!("{}/{prefix}", family.service(self.plan.0))).collect();
+        Self { family, preferred, ..self }
     }
 
     fn to_toml(&self, directory: &Path, key: &Path) -> String {
@@ -94,7 +135,7 @@ socket = "{directory}/raisd.sock"
 
 [[group]]
 name = "www"
-address = "239.255.42.1:4242"
+address = "{group_address}"
 interface = "{interface}"
 preferred = [{preferred}]
 heartbeat = "{heartbeat}ms"
@@ -106,8 +147,9 @@ key_file = "{key}"
 {tables}
 {listen}"#,
             name = plan.name(),
-            control0 = plan.control(0),
-            control1 = plan.control(1),
+            control0 = self.family.control(plan, 0),
+            control1 = self.family.control(plan, 1),
+            group_address = self.family.group_address(),
             directory = directory.display(),
             host_keys = self.host_keys,
             interface = Network::Service,
@@ -314,5 +356,5 @@ fn write_file(path: &Path, mode: u32, content: &[u8]) -> Outcome {
 
 /// The service address that a host prefers.
 pub(crate) fn service(number: u8) -> IpAddr {
-    Plan(number).service().into()
+    Family::V4.service(number)
 }

@@ -37,6 +37,10 @@ pub(crate) enum Finding {
     StaleNeighbour,
     /// No frame told where an address is.
     Unannounced,
+    /// What had to be counted was not.
+    Uncounted,
+    /// A daemon ran that had to refuse, or did not say why in one line.
+    Unrefused,
     /// Nobody had an address, or not the host that must have it.
     Unserved,
 }

@@ -2,7 +2,7 @@
 //!
 //! The spare has its address within the timeout and 100 ms, the client's ARP cache follows at once, the zone drops it; when it
 //! is back its address is released and goes home. Among hosts that hear each other there are never two holders.
-//! Twins: nothing is announced; the spare is not there.
+//! So it is in a pool whose control networks and service addresses are IPv6. Twins: nothing is announced; the spare is not there.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::judge::kernel::Kernel;
 use crate::judge::neighbour::neighbour;
 use crate::judge::zone::wait_advertised;
 use crate::judge::{now, within};
-use crate::pool::{HostConfig, Pool, State, ZONE, service};
+use crate::pool::{Family, HostConfig, Pool, State, ZONE};
 use crate::story::{Failure, Finding, Outcome, Stage, Stories, Verdict};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -27,10 +27,12 @@ const BOUND: Duration = Duration::from_millis(100);
 
 pub(crate) fn trials(stories: &Stories) -> Vec<Trial> {
     vec![
-        stories.story("a_host_vanishes_and_comes_back", |stage| vanish(stage, Spare::Announces)),
-        stories.twin("a_host_vanishes_and_comes_back", Finding::StaleNeighbour, |stage| vanish(stage, Spare::IsSilent)),
-        stories.story("a_host_vanishes_for_a_spare", |stage| vanish(stage, Spare::Announces)),
-        stories.twin("a_host_vanishes_for_a_spare", Finding::Unserved, |stage| vanish(stage, Spare::IsAway)),
+        stories.story("a_host_vanishes_and_comes_back", |stage| vanish(stage, Family::V4, Spare::Announces)),
+        stories.twin("a_host_vanishes_and_comes_back", Finding::StaleNeighbour, |stage| vanish(stage, Family::V4, Spare::IsSilent)),
+        stories.story("a_host_vanishes_for_a_spare", |stage| vanish(stage, Family::V4, Spare::Announces)),
+        stories.twin("a_host_vanishes_for_a_spare", Finding::Unserved, |stage| vanish(stage, Family::V4, Spare::IsAway)),
+        stories.story("an_ipv6_host_vanishes_and_comes_back", |stage| vanish(stage, Family::V6, Spare::Announces)),
+        stories.twin("an_ipv6_host_vanishes_and_comes_back", Finding::StaleNeighbour, |stage| vanish(stage, Family::V6, Spare::IsSilent)),
     ]
 }
 
@@ -45,12 +47,13 @@ const VICTIM: u8 = 2;
 const SPARE: u8 = 4;
 const ALL: [u8; 4] = [1, 2, 3, 4];
 
-fn vanish(stage: &Stage, spare: Spare) -> Outcome {
-    let mut pool = Pool::build(stage, [1, 2, 3].map(HostConfig::server).into_iter().chain([HostConfig::spare(SPARE)]))?;
+fn vanish(stage: &Stage, family: Family, spare: Spare) -> Outcome {
+    let configs = [1, 2, 3].map(HostConfig::server).into_iter().chain([HostConfig::spare(SPARE)]);
+    let mut pool = Pool::build(stage, configs.map(|config| config.over(family)))?;
     if spare == Spare::IsSilent {
         pool.configure(SPARE, |config| config.tables = "[group.announce]\nmethod = \"none\"\n".to_owned())?;
     }
-    let (address, own): (IpAddr, BTreeSet<IpAddr>) = (service(VICTIM), [1, 2, 3].map(service).into());
+    let (address, own): (IpAddr, BTreeSet<IpAddr>) = (family.service(VICTIM), [1, 2, 3].map(|host| family.service(host)).into());
     let kernel = Kernel::record(pool.topology())?;
     let frames = Frames::capture(pool.topology())?;
     pool.start_all()?;

@@ -51,6 +51,17 @@ enum Ending {
     Exited,
 }
 
+/// Whether this start of the daemon has had a control network yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reach {
+    /// The networks have not all been looked at.
+    Unknown,
+    /// None of them works so far: nobody could have been heard.
+    NoneYet,
+    /// One has worked. What fails later is a matter of who is heard.
+    Had,
+}
+
 /// This host.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -61,6 +72,7 @@ pub struct Node {
     drains: Vec<Drain>,
     /// Why a control network does not work.
     faults: BTreeMap<u8, String>,
+    reach: Reach,
     /// Another start with this host's id, and when it was first heard.
     twin: Option<(BootId, Time)>,
     ending: Ending,
@@ -94,6 +106,7 @@ impl Node {
             operations: Operations::default(),
             drains: Vec::new(),
             faults: BTreeMap::new(),
+            reach: Reach::Unknown,
             twin: None,
             ending: Ending::Running,
             last: now,
@@ -195,10 +208,10 @@ impl Node {
         }
     }
 
-    /// Whoever was not listening must not count what it missed as silence.
+    /// Whoever was not listening must not count what it missed as silence. What was late before the last call is excused.
     fn notice_stall(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Some(deadline) = self.deadline() else { return };
-        let late = now.since(deadline);
+        let late = now.since(deadline.max(self.last));
         let grace = self.monitors.iter().map(|monitor| monitor.policy().shared.heartbeat).min().unwrap_or(Duration::ZERO);
         if late > grace {
             self.with_all(now, actions, |monitor, turn| monitor.stall(turn, late));
@@ -267,7 +280,7 @@ impl Node {
             KernelChange::Link { interface, link } => {
                 self.report_link(now, &interface, link, actions);
             }
-            KernelChange::Network { network, fault } => self.note_network(network, fault, actions),
+            KernelChange::Network { network, fault } => self.note_network(now, network, fault, actions),
         }
     }
 
@@ -287,7 +300,8 @@ impl Node {
         self.on_interface(now, actions, interface, |monitor, turn| monitor.set_link(turn, link));
     }
 
-    fn note_network(&mut self, network: u8, fault: Option<String>, actions: &mut Vec<Action>) {
+    fn note_network(&mut self, now: Time, network: u8, fault: Option<String>, actions: &mut Vec<Action>) {
+        self.note_reach(now, network, fault.as_deref(), actions);
         let what = format!("control network {network}");
         let report = match fault {
             Some(why) => {
@@ -304,6 +318,25 @@ impl Node {
             }
         };
         actions.push(Action::Report { group: None, report });
+    }
+
+    /// A host that starts before its control networks are there has heard nobody: it must not take that for being alone.
+    fn note_reach(&mut self, now: Time, network: u8, fault: Option<&str>, actions: &mut Vec<Action>) {
+        let (reach, unreachable) = match (self.reach, fault) {
+            (Reach::Had, _) => return,
+            (Reach::Unknown | Reach::NoneYet, None) => (Reach::Had, None),
+            (Reach::Unknown | Reach::NoneYet, Some(why)) => {
+                let mut all: BTreeMap<u8, &str> = self.faults.iter().map(|(network, why)| (*network, why.as_str())).collect();
+                all.insert(network, why);
+                if all.len() < self.identity.control.len() {
+                    return;
+                }
+                let whys: Vec<&str> = all.into_values().collect();
+                (Reach::NoneYet, Some(whys.join("; ")))
+            }
+        };
+        self.reach = reach;
+        self.with_all(now, actions, |monitor, turn| monitor.set_unreachable(turn, unreachable.clone()));
     }
 
     /// What the groups noticed about this host's own id.

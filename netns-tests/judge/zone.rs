@@ -20,11 +20,12 @@ pub(crate) fn wait_advertised(
     deadline: Instant,
 ) -> Outcome<u32> {
     let mut last = String::new();
+    let kind = if wanted.iter().any(IpAddr::is_ipv6) { "AAAA" } else { "A" };
     let serial = poll_until(deadline, || {
         let mut serials = BTreeSet::new();
         for server in servers {
             let own = Plan(*server).own().into();
-            let addresses = dig(client, own, zone, "A", &[])?;
+            let addresses = dig(client, own, zone, kind, &[])?;
             let soa = dig(client, own, zone, "SOA", &[])?;
             let serial = soa.as_ref().and_then(Answer::serial);
             let advertised = addresses.as_ref().map(Answer::addresses);

@@ -110,7 +110,12 @@ fn run(path: PathBuf, log_format: LogFormat) -> ExitCode {
 
 fn check(path: &Path) -> ExitCode {
     match load(path) {
-        Ok(config) => print(&format!("{} is valid: {}\n", path.display(), summary(&config))),
+        Ok(config) => {
+            for warning in &config.warnings {
+                eprintln!("{warning}");
+            }
+            print(&format!("{} is valid: {}\n", path.display(), summary(&config)))
+        }
         Err(code) => code,
     }
 }
@@ -168,8 +173,10 @@ fn start_log(format: LogFormat) -> Result<(), LogError> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let started = match format {
         LogFormat::Json => log.json().try_init(),
-        LogFormat::Text if stderr_is_journal() => log.event_format(JournalFormat(Format::default().without_time())).try_init(),
-        LogFormat::Text => log.try_init(),
+        LogFormat::Text if stderr_is_journal() => {
+            log.event_format(JournalFormat(Format::default().without_time().with_target(false))).try_init()
+        }
+        LogFormat::Text => log.with_target(false).try_init(),
     };
     started.map_err(LogError::Start)
 }

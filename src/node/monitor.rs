@@ -126,6 +126,8 @@ pub(crate) struct Monitor {
     episodes: Episodes,
     health: Health,
     link: Link,
+    /// Why no control network has worked since the start.
+    unreachable: Option<String>,
     load: LoadSample,
     duty: Duty,
     duty_reason: String,
@@ -142,6 +144,8 @@ pub(crate) struct Monitor {
     rivals: BTreeSet<Item>,
     /// Addresses of the group's interface that carry no mark of ours.
     foreign: BTreeSet<ServiceAddress>,
+    /// Datagrams of starts that had not proved that they live.
+    unproved: u64,
     stored: (Extent, u32),
     store_at: Time,
     /// The last time that everything due was done.
@@ -170,6 +174,7 @@ impl Monitor {
                 Health::Unknown { test: policy.tests.first().cloned().unwrap_or_default() }
             },
             link: Link::Absent,
+            unreachable: None,
             load: LoadSample { load: 0, capacity: 1 },
             // A drain that a stop has cut short goes on as quiesced.
             duty: if stored.duty == Duty::Draining { Duty::Quiesced } else { stored.duty },
@@ -182,6 +187,7 @@ impl Monitor {
             well_since: None,
             rivals: BTreeSet::new(),
             foreign: BTreeSet::new(),
+            unproved: 0,
             store_at: now.plus(STORE_INTERVAL),
             ticked_at: now,
             index,
@@ -196,12 +202,6 @@ impl Monitor {
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         self.ticked_at = turn.now;
         self.hosts.tick(turn.now, self.policy.shared.heartbeat);
-        if self.transmit.is_beat_due(turn.now) {
-            self.holdings.beat(turn, &self.policy);
-            self.items.drop_tombstones(turn.now);
-            self.transmit.hasten();
-            self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
-        }
         self.settle_turn(turn);
     }
 
@@ -219,6 +219,7 @@ impl Monitor {
                 self.take_group_record(turn, record, &mut changes);
             }
         }
+        self.unproved += u64::from(changes.unproved);
         if changes.limit_reached {
             self.episodes.limit_reached(turn);
         }
@@ -281,6 +282,18 @@ impl Monitor {
             // Switches and neighbours may have learnt something else meanwhile.
             self.holdings.announce_all(turn.now, &self.policy);
         }
+        self.settle_turn(turn);
+    }
+
+    /// No control network works since the start, or one does at last. Then this host listens from the beginning.
+    pub(crate) fn set_unreachable(&mut self, turn: &mut Turn<'_>, why: Option<String>) {
+        if self.unreachable == why {
+            return;
+        }
+        if why.is_none() {
+            self.listening_since = turn.now;
+        }
+        self.unreachable = why;
         self.settle_turn(turn);
     }
 
@@ -382,6 +395,9 @@ impl Monitor {
     /// Brings everything to where it belongs after whatever happened: once per event.
     fn settle_turn(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
+        if self.transmit.is_beat_due(now) {
+            self.beat(turn);
+        }
         self.report_notices(turn);
         self.heed_health(turn);
         self.take_claims(now);
@@ -407,6 +423,14 @@ impl Monitor {
         self.end_stop(turn);
     }
 
+    /// The heartbeat: with whatever event it comes.
+    fn beat(&mut self, turn: &mut Turn<'_>) {
+        self.holdings.beat(turn, &self.policy);
+        self.items.drop_tombstones(turn.now);
+        self.transmit.hasten();
+        self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
+    }
+
     /// A failed test schedules the orderly release of all that is held; said once per episode.
     fn heed_health(&mut self, turn: &mut Turn<'_>) {
         let problem = self.problem();
@@ -426,6 +450,9 @@ impl Monitor {
 
     /// What stands in the way of serving, in words.
     fn problem(&self) -> Option<String> {
+        if let Some(why) = &self.unreachable {
+            return Some(format!("no control network works yet, so nobody can be heard: {why}"));
+        }
         match (&self.health, self.link) {
             (_, Link::Absent) => {
                 Some(format!("service interface {} does not exist; serving starts when it appears", self.policy.interface))
@@ -450,10 +477,11 @@ impl Monitor {
     }
 
     fn note_settled(&mut self, turn: &mut Turn<'_>) {
-        if self.settled || self.stop != Stop::Running {
+        if self.settled || self.unreachable.is_some() || self.stop != Stop::Running {
             return;
         }
-        if turn.now >= self.settles_at() || self.hosts.company_is_complete() {
+        let since = self.transmit.oldest_since(self.listening_since);
+        if turn.now >= self.settles_at() || self.hosts.company_is_complete(since) {
             self.settled = true;
             self.transmit.hasten();
             turn.report(Report::Settled);
@@ -768,7 +796,7 @@ impl Monitor {
         }
         let shared = &self.policy.shared;
         let running = self.stop == Stop::Running;
-        let settles = (!self.settled && running).then(|| self.settles_at());
+        let settles = (!self.settled && self.unreachable.is_none() && running).then(|| self.settles_at());
         let stores = running.then_some(self.store_at);
         let commands = self.commands.deadline(now);
         let all = [self.hosts.deadline(shared.timeout), commands, self.holdings.deadline(now), settles, stores];

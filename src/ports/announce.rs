@@ -20,11 +20,12 @@ mod frames;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use pnet::datalink::{self, Channel, ChannelType, DataLinkSender, NetworkInterface};
 use pnet::util::MacAddr;
@@ -58,6 +59,16 @@ pub enum AnnounceError {
         /// How many.
         addresses: usize,
     },
+    /// Nothing could be announced.
+    #[error("announcing addresses is not permitted: give the daemon CAP_NET_RAW (AmbientCapabilities= in the unit)")]
+    NotPermitted,
+    /// No packet sockets at all; nothing could be announced.
+    #[error("cannot open a packet socket: allow AF_PACKET (RestrictAddressFamilies= in the unit)")]
+    Open {
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The port's thread has ended, which it does only if it panicked.
     #[error("the announcing thread has ended")]
     Stopped,
@@ -77,6 +88,24 @@ pub struct AnnounceChange {
     pub interface: String,
     /// `None`: it works again; else why not, with the remedy.
     pub fault: Option<String>,
+}
+
+/// Says at the start whether this process may announce: else it would show only when the first address is taken.
+///
+/// # Errors
+///
+/// [`AnnounceError::NotPermitted`], [`AnnounceError::Open`].
+pub fn check_permitted() -> Result<(), AnnounceError> {
+    match packet_socket() {
+        Ok(_opened) => Ok(()),
+        Err(Errno::EPERM) => Err(AnnounceError::NotPermitted),
+        Err(errno) => Err(AnnounceError::Open { source: errno.into() }),
+    }
+}
+
+/// One of protocol 0, which receives nothing.
+fn packet_socket() -> nix::Result<OwnedFd> {
+    socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
 }
 
 /// The way to the port.
@@ -205,7 +234,7 @@ impl Line {
     fn open(name: &str, end: LineEnd) -> std::io::Result<Self> {
         // pnet would open a socket of protocol ETH_P_ALL, which gets a copy of every frame of the interface. One of protocol 0 gets none:
         // pnet takes it over, and with "layer 3 of protocol 0" binds it to the interface without changing that.
-        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+        let socket = packet_socket()?;
         let config = datalink::Config {
             channel_type: ChannelType::Layer3(0),
             socket_fd: Some(socket.into_raw_fd()),

@@ -67,7 +67,7 @@ pub struct Received {
     pub bytes: Vec<u8>,
 }
 
-/// Datagrams dropped unread since the sockets were opened.
+/// Datagrams of a group dropped unread since the sockets were opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Drops {
     /// For the group's address, but over the interface of another network.
@@ -84,7 +84,7 @@ pub struct ControlSockets {
     turn: usize,
     faults: Vec<NetworkFault>,
     changes: VecDeque<KernelChange>,
-    drops: Drops,
+    drops: Vec<Drops>,
 }
 
 /// One group on one network.
@@ -136,7 +136,8 @@ impl ControlSockets {
             }
         }
         let faults = settings.networks.iter().map(|_| NetworkFault::NotTold).collect();
-        let mut sockets = Self { paths, turn: 0, faults, changes: VecDeque::new(), drops: Drops::default() };
+        let drops = vec![Drops::default(); settings.groups.len()];
+        let mut sockets = Self { paths, turn: 0, faults, changes: VecDeque::new(), drops };
         sockets.refresh(interfaces);
         sockets
     }
@@ -193,10 +194,10 @@ impl ControlSockets {
         self.changes.drain(..).collect()
     }
 
-    /// Datagrams dropped unread.
+    /// Datagrams of a group dropped unread.
     #[must_use]
-    pub fn drops(&self) -> Drops {
-        self.drops
+    pub fn drops(&self, group: GroupIndex) -> Drops {
+        self.drops.get(group.0).copied().unwrap_or_default()
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
@@ -234,10 +235,11 @@ impl ControlSockets {
 
     fn take(&mut self, turn: usize, result: io::Result<Read>) -> Option<Received> {
         let Path { group, network, .. } = self.paths[turn];
+        let drops = &mut self.drops[group.0];
         match result {
             Ok(Read::Datagram(from, bytes)) => return Some(Received { group, network, from, bytes }),
-            Ok(Read::Elsewhere) => self.drops.elsewhere += 1,
-            Ok(Read::TooLong) => self.drops.too_long += 1,
+            Ok(Read::Elsewhere) => drops.elsewhere += 1,
+            Ok(Read::TooLong) => drops.too_long += 1,
             Err(cause) => {
                 // Reading clears what the kernel had to say about the socket; whether it still works is seen at the next datagram.
                 self.paths[turn].note_fault(&cause, "receive");

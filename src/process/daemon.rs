@@ -19,7 +19,7 @@ use super::watchdog::Watchdog;
 use crate::config::Config;
 use crate::node::event::{Arrival, Event, Heard, Token};
 use crate::node::{Node, Start};
-use crate::ports::announce::{AnnounceChange, Announcer};
+use crate::ports::announce::{self, AnnounceChange, Announcer};
 use crate::ports::api::{Api, Asked};
 use crate::ports::dns::Dns;
 use crate::ports::interfaces::Interfaces;
@@ -28,6 +28,7 @@ use crate::ports::netlink::{Netlink, NetlinkEvents, Opened};
 use crate::ports::probe::Probes;
 use crate::ports::script::Scripts;
 use crate::types::host::BootId;
+use crate::types::policy::{AnnounceMethod, GroupPolicy};
 use crate::types::time::Time;
 use crate::wire::{self, Inbound, Outbound};
 
@@ -103,6 +104,9 @@ enum Input {
 
 async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let clock = Clock::start();
+    // From the first moment: a stop that comes early is a stop, not a death.
+    let (terminate, interrupt, hangup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -111,6 +115,9 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let Opened { netlink, events: netlink_events, initial } = Netlink::open(interfaces).await?;
     let mut changed = netlink.interfaces();
     let sockets = ControlSockets::open(&config.control, &changed.borrow_and_update());
+    if config.policy.groups.iter().any(announces) {
+        announce::check_permitted()?;
+    }
     let (announcer, announce) = Announcer::open(netlink.interfaces())?;
     let dns = config.dns.as_ref().map(Dns::start).transpose()?;
     let (api, asked) = Api::start(&config.socket)?;
@@ -152,9 +159,9 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         writer: writer_events,
         api: asked,
         announce,
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        hangup: signal(SignalKind::hangup())?,
+        terminate,
+        interrupt,
+        hangup,
     };
     let mut daemon = Daemon { clock, node, ports, inbound, boot, tokens: 0, watchdog: Watchdog::start() };
     if let Dispatched::Exit { code } = daemon.ports.dispatch(actions) {
@@ -166,6 +173,13 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     drop(daemon);
     api.stop();
     Ok(code)
+}
+
+fn announces(group: &GroupPolicy) -> bool {
+    match group.announce.method {
+        AnnounceMethod::Link => true,
+        AnnounceMethod::None => false,
+    }
 }
 
 /// 128 random bits, so that no two starts are taken for each other.

@@ -12,7 +12,7 @@ use crate::node::action::Action;
 use crate::node::event::{Answer, GroupIndex, Token};
 use crate::ports::announce::Announcer;
 use crate::ports::dns::Dns;
-use crate::ports::multicast::ControlSockets;
+use crate::ports::multicast::{ControlSockets, Drops};
 use crate::ports::netlink::{AddressChange, ChangeKind, Netlink};
 use crate::ports::script::Scripts;
 use crate::wire::Outbound;
@@ -94,6 +94,12 @@ impl Ports {
             for ((group, reason), count) in &self.dropped {
                 if let Some(group) = view.groups.get_mut(*group) {
                     group.dropped.insert((*reason).to_owned(), *count);
+                }
+            }
+            for (index, group) in view.groups.iter_mut().enumerate() {
+                let Drops { elsewhere, too_long } = self.sockets.drops(GroupIndex(index));
+                for (reason, count) in [("elsewhere", elsewhere), ("too-long", too_long)].into_iter().filter(|(_, count)| *count > 0) {
+                    *group.dropped.entry(reason.to_owned()).or_default() += count;
                 }
             }
         }

@@ -5,7 +5,7 @@
 use tracing::{error, info, warn};
 
 use crate::node::action::Report;
-use crate::types::host::Duty;
+use crate::types::host::{Duty, HostId};
 use crate::types::message::CommandKind;
 
 /// Writes a report to the log. `group` is empty for what concerns the host.
@@ -68,13 +68,13 @@ pub(super) fn log(group: &str, report: &Report) {
             info!(group, why, "{said}");
         }
         Report::Expired { item, why } => info!(group, %item, "{item} has expired: {why}"),
-        Report::HostHeard { host, name } => info!(group, %host, "host {name} is heard"),
-        Report::HostLeft { host, name } => info!(group, %host, "host {name} has stopped in order"),
+        Report::HostHeard { host, name } => info!(group, %host, "host {} is heard", who(*host, name)),
+        Report::HostLeft { host, name } => info!(group, %host, "host {} has stopped in order", who(*host, name)),
         Report::HostSilent { host, name, silent_for } => {
-            warn!(group, %host, trap = "host-silent", "host {name} has not been heard for {} ms; what it held is served elsewhere", silent_for.as_millis());
+            warn!(group, %host, trap = "host-silent", "host {} has not been heard for {} ms; what it held is served elsewhere", who(*host, name), silent_for.as_millis());
         }
         Report::LeaderChanged { leader, was } => {
-            let text = |id: &Option<crate::types::host::HostId>| id.map_or_else(|| "nobody".to_owned(), |id| id.to_string());
+            let text = |id: &Option<HostId>| id.map_or_else(|| "nobody".to_owned(), |id| id.to_string());
             info!(group, trap = "leader-changed", "leader is {} (was {})", text(leader), text(was));
         }
         Report::LimitReached { what, limit } => {
@@ -111,4 +111,9 @@ pub(super) fn log(group: &str, report: &Report) {
             );
         }
     }
+}
+
+/// A host by name and id; by its id alone while its name is not known.
+fn who(host: HostId, name: &str) -> String {
+    if name.is_empty() || name == host.to_string() { host.to_string() } else { format!("{name} ({host})") }
 }

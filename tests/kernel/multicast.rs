@@ -149,7 +149,7 @@ async fn strangers() {
     assert_eq!(hear(&mut stranger).await.bytes, b"stray");
     neighbour_sends(&neighbour, group, &["pa"], b"wanted");
     assert_eq!(hear(&mut sockets).await.bytes, b"wanted");
-    assert_eq!(sockets.drops(), Drops { elsewhere: 1, too_long: 0 });
+    assert_eq!(sockets.drops(GroupIndex(0)), Drops { elsewhere: 1, too_long: 0 });
 }
 
 async fn rejoin() {

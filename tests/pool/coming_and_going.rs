@@ -290,3 +290,45 @@ fn a_host_alone_settles_and_serves_all_that_its_disk_knows() {
         world.is_served(&[1, 2, 3].map(|number| (address(number), 3)))
     });
 }
+
+#[test]
+fn a_daemon_hangs_for_less_than_the_timeout_and_nothing_moves() {
+    for number in 1..=4 {
+        let mut world = pool(15);
+        world.boot_all();
+        world.run_for(secs(5));
+        for _ in 0..10 {
+            world.freeze(number, ms(700));
+            world.assert_no_moves(secs(2));
+        }
+        world.assert_served(&HOME);
+        world.assert_rest(20);
+    }
+}
+
+#[test]
+fn a_daemon_hangs_for_long_and_does_not_take_the_others_for_silent_when_it_goes_on() {
+    for number in 1..=3 {
+        let mut world = pool(16);
+        world.boot_all();
+        world.run_for(secs(5));
+        world.freeze(number, secs(5));
+        world.run_for(secs(4));
+        assert_eq!(world.holders(address(number)), [number, 4]);
+        world.run_for(ms(1001));
+        let infos = world.machines[&number].infos_sent;
+        world.run_for(ms(200));
+        let sent = world.machines[&number].infos_sent - infos;
+        assert!(sent <= 8, "{sent} infos when it goes on");
+        world.run_for(secs(3));
+        world.assert_served(&HOME);
+        let silent = world.count_reports(|by, report| by == number && matches!(report, Report::HostSilent { .. }));
+        assert_eq!(silent, 0);
+        // What it missed is excused once, however much was in its queue.
+        let other = if number == 3 { 2 } else { 3 };
+        world.power_off(other);
+        world.run_until("the spare has it", TIMEOUT + ms(20), |world| world.holders(address(other)) == [4]);
+        world.run_for(secs(3));
+        world.assert_rest(20);
+    }
+}

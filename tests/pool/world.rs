@@ -74,6 +74,8 @@ pub(crate) struct World {
     pub(crate) cuts: BTreeSet<(u8, u8, u8)>,
     /// Per thousand.
     pub(crate) loss: u64,
+    /// Machines whose loop does not run, until when.
+    pub(crate) frozen: BTreeMap<u8, Time>,
     /// Panics as soon as two machines have an address.
     pub(crate) forbids_doubles: bool,
     /// All that was sent, if kept.
@@ -112,6 +114,7 @@ impl World {
             machines: policies.into_iter().map(|policy| (number(&policy), Machine::new(policy))).collect(),
             cuts: BTreeSet::new(),
             loss: 0,
+            frozen: BTreeMap::new(),
             forbids_doubles: false,
             capture: None,
             reports: Vec::new(),
@@ -179,6 +182,12 @@ impl World {
     pub(crate) fn kill(&mut self, number: u8) {
         self.transcript.say(self.now, number, "=== daemon killed".to_owned());
         self.machine(number).node = None;
+    }
+
+    /// The machine's daemon hangs: its kernel goes on, and what arrives waits in its queue.
+    pub(crate) fn freeze(&mut self, number: u8, duration: Duration) {
+        self.transcript.say(self.now, number, format!("=== hangs for {duration:?}"));
+        self.frozen.insert(number, self.now.plus(duration));
     }
 
     pub(crate) fn cut(&mut self, one: u8, other: u8, network: u8) {
@@ -250,8 +259,9 @@ impl World {
     /// The next thing that happens at or before `end`. Says whether there was one.
     fn step(&mut self, end: Time) -> bool {
         let deadline = |(number, machine): (&u8, &Machine)| {
-            let deadline = machine.node.as_ref()?.deadline()?;
-            Some((machine.global(deadline), *number))
+            let deadline = machine.global(machine.node.as_ref()?.deadline()?);
+            let thaws = self.frozen.get(number).copied().unwrap_or(Time::START);
+            Some((deadline.max(thaws), *number))
         };
         let timer = self.machines.iter().filter_map(deadline).min();
         let arrival = self.queue.first_key_value().map(|((at, _), _)| *at);
@@ -293,6 +303,14 @@ impl World {
     }
 
     fn arrive(&mut self, due: Due) {
+        let to = match &due {
+            Due::Datagram { to, .. } | Due::Event { to, .. } => Some(*to),
+            Due::Kernel { .. } => None,
+        };
+        if let Some(thaws) = to.and_then(|to| self.frozen.get(&to).copied()).filter(|thaws| *thaws > self.now) {
+            self.enqueue(thaws.since(self.now), due);
+            return;
+        }
         match due {
             Due::Datagram { to, network, datagram } => self.receive(to, network, datagram),
             Due::Event { to, boot, event } => {

@@ -147,6 +147,8 @@ pub(crate) struct Changes {
     pub(crate) answer_at_once: bool,
     /// A limit was reached.
     pub(crate) limit_reached: bool,
+    /// It is of a start that has not proved that it lives now, and had no effect.
+    pub(crate) unproved: bool,
 }
 
 /// What is noticed about a host and worth a word.
@@ -212,6 +214,7 @@ impl Hosts {
         }
         if sender.host == self.me {
             self.hear_own_id(now, network, sender, number, &records, &mut changes);
+            changes.unproved = true;
             return changes;
         }
         if self.is_proved(sender) {
@@ -219,6 +222,7 @@ impl Hosts {
                 changes.answer_at_once |= host.links.heard(now, network, number);
             }
         } else if !self.prove(now, network, sender, number, &records, &mut changes) {
+            changes.unproved = true;
             return changes;
         }
         if arrival == Arrival::First {
@@ -574,13 +578,14 @@ impl Hosts {
             .unwrap_or(EntryVersion(0))
     }
 
-    /// Whether a settled host is heard whose whole company is complete here: then listening longer would add nothing.
-    pub(crate) fn company_is_complete(&self) -> bool {
+    /// Whether a settled host is heard whose whole company is complete here: then listening longer would add nothing. What it
+    /// says must be an answer to our `info` numbered `since` or a later one: older words may have waited in a queue.
+    pub(crate) fn company_is_complete(&self, since: Sequence) -> bool {
         self.live().any(|(_, host)| {
             host.head.settled
                 && host.whole
                 && host.reported.all().filter(|hearing| hearing.proved && hearing.host != self.me).all(|hearing| self.is_complete(hearing))
-                && host.reported.hears(self.me, self.boot.tag()).is_some()
+                && host.reported.hears(self.me, self.boot.tag()).is_some_and(|hearing| hearing.sequence >= since)
         })
     }
 

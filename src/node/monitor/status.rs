@@ -42,9 +42,14 @@ impl Monitor {
             hosts,
             addresses: self.items.living().filter_map(|(item, known)| self.address_view(now, item, known)).collect(),
             zone: self.zone_view(),
-            dropped: BTreeMap::new(),
+            dropped: self.dropped(),
             problems,
         }
+    }
+
+    /// What the core itself drops; the layers below count theirs.
+    fn dropped(&self) -> BTreeMap<String, u64> {
+        (self.unproved > 0).then(|| ("unproved".to_owned(), self.unproved)).into_iter().collect()
     }
 
     fn host_view(&self, now: Time, host: &Host) -> HostView {

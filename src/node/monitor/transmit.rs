@@ -122,6 +122,11 @@ impl Transmit {
         self.sent.iter().find(|(_, at)| now.since(*at) <= window).map_or(self.next_sequence(), |(sequence, _)| *sequence)
     }
 
+    /// The oldest `info` of ours that was sent at or after `start`.
+    pub(crate) fn oldest_since(&self, start: Time) -> Sequence {
+        self.sent.iter().find(|(_, at)| *at >= start).map_or(self.next_sequence(), |(sequence, _)| *sequence)
+    }
+
     /// One `info`: `head` is this host's own, with [`Self::next_sequence`].
     pub(crate) fn info(&mut self, now: Time, head: HostHead, mut parts: Parts<'_>) -> Message {
         self.sequence = head.sequence;
