@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The parts never call each other: each is called here, downwards, with plain values. After whatever happened,
-//! [`Monitor::settle_turn`] brings everything to where it belongs, once.
+//! [`Monitor::settle_turn`] brings everything to where it belongs, once; while much happens, once for many events.
 
 pub(crate) mod announcements;
 pub(crate) mod back_off;
@@ -60,6 +60,13 @@ const STORE_DELAY: Duration = Duration::from_millis(500);
 
 /// A leader waits at most so long for everybody to hear that it is settled: as long as a relayed answer takes.
 const ACKNOWLEDGED_HEARTBEATS: u32 = 2;
+
+/// Settling a turn looks at every address known. So long for each of them lies between two turns, so that it takes a part of
+/// the processor and not all of it.
+const SETTLE_GAP: Duration = Duration::from_micros(10);
+
+/// However many addresses are known.
+const SETTLE_GAP_MAX: Duration = Duration::from_millis(50);
 
 /// Who this host is, at this start.
 #[derive(Clone, PartialEq, Debug)]
@@ -150,6 +157,10 @@ pub(crate) struct Monitor {
     store_at: Time,
     /// The last time that everything due was done.
     ticked_at: Time,
+    /// The last time that a turn was settled.
+    turn_settled_at: Time,
+    /// Something has happened since that placement reads.
+    unsettled: bool,
 }
 
 impl Monitor {
@@ -190,6 +201,8 @@ impl Monitor {
             unproved: 0,
             store_at: now.plus(STORE_INTERVAL),
             ticked_at: now,
+            turn_settled_at: Time::START,
+            unsettled: false,
             index,
             policy,
             identity,
@@ -200,9 +213,14 @@ impl Monitor {
 
     /// The deadline has come.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        let is_all = self.turn_deadline(turn.now) <= turn.now;
         self.ticked_at = turn.now;
-        self.hosts.tick(turn.now, self.policy.shared.heartbeat);
-        self.settle_turn(turn);
+        if is_all {
+            self.hosts.tick(turn.now, self.policy.shared.heartbeat);
+            self.settle_turn(turn);
+        } else {
+            self.holdings.announce_due(turn, &self.policy);
+        }
     }
 
     /// A datagram of the group.
@@ -212,6 +230,10 @@ impl Monitor {
             records.into_iter().partition(|record| matches!(record, Record::Addresses(_) | Record::Zone(_) | Record::Command(_)));
         let waits = self.leader == Some(self.identity.id) && !self.is_known_settled(turn.now);
         let mut changes = self.hosts.hear(turn.now, network, sender, number, arrival, about_hosts);
+        if changes.matters {
+            // Before his commands are looked at, whoever leads by now is to be known.
+            self.follow_leader(turn);
+        }
         // What somebody says who has not proved that he lives has no effect.
         let is_proved = self.hosts.get(sender.host).is_some_and(|host| host.is_live() && host.head.boot == sender.boot);
         if is_proved {
@@ -226,8 +248,10 @@ impl Monitor {
         if changes.answer_at_once {
             self.transmit.hasten();
         }
-        if changes.matters || waits || self.transmit.is_due(turn.now, self.policy.shared.heartbeat) {
+        if self.transmit.is_due(turn.now, self.policy.shared.heartbeat) {
             self.settle_turn(turn);
+        } else if changes.matters || waits {
+            self.settle_soon(turn);
         }
     }
 
@@ -257,7 +281,7 @@ impl Monitor {
     /// An operation of an item has ended.
     pub(crate) fn finish(&mut self, turn: &mut Turn<'_>, item: &Item, op: OpId, outcome: Outcome) {
         self.holdings.finish(turn, &self.policy, item, op, outcome);
-        self.settle_turn(turn);
+        self.settle_soon(turn);
     }
 
     /// The tests of the group say something else.
@@ -308,14 +332,14 @@ impl Monitor {
     /// An address without our mark is on the service interface.
     pub(crate) fn find_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
         self.foreign.insert(address);
-        self.settle_turn(turn);
+        self.settle_soon(turn);
     }
 
     /// An address is on the service interface no longer.
     pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
         self.foreign.remove(&address);
         self.holdings.lose_address(turn, &self.policy, &Item::Address(address.address));
-        self.settle_turn(turn);
+        self.settle_soon(turn);
     }
 
     /// The operator's wish. What is on disk is said by `StoreGroup`, which the caller emits.
@@ -395,9 +419,26 @@ impl Monitor {
 
     // ---- the order of a turn ----
 
-    /// Brings everything to where it belongs after whatever happened: once per event.
+    /// Settles the turn at once, or, while events of a thousand addresses come in a row, once for many of them. What the
+    /// kernel has confirmed is announced without waiting.
+    fn settle_soon(&mut self, turn: &mut Turn<'_>) {
+        if turn.now >= self.settles_turn_at() {
+            self.settle_turn(turn);
+        } else {
+            self.unsettled = true;
+            self.holdings.announce_due(turn, &self.policy);
+        }
+    }
+
+    fn settles_turn_at(&self) -> Time {
+        let known = self.items.extent().count;
+        self.turn_settled_at.plus(SETTLE_GAP.saturating_mul(known).min(SETTLE_GAP_MAX))
+    }
+
+    /// Brings everything to where it belongs after whatever happened.
     fn settle_turn(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
+        (self.turn_settled_at, self.unsettled) = (now, false);
         if self.transmit.is_beat_due(now) {
             self.beat(turn);
         }
@@ -801,16 +842,24 @@ impl Monitor {
         if self.stop == Stop::Stopped {
             return None;
         }
+        let turn = self.turn_deadline(now);
+        let announces = self.holdings.announce_deadline().filter(|time| *time > self.ticked_at);
+        Some(announces.map_or(turn, |announces| announces.min(turn)))
+    }
+
+    /// When the next turn is to be settled.
+    fn turn_deadline(&self, now: Time) -> Time {
         let shared = &self.policy.shared;
         let running = self.stop == Stop::Running;
         let settles = (!self.settled && self.unreachable.is_none() && running).then(|| self.settles_at());
         let stores = running.then_some(self.store_at);
-        let commands = self.commands.deadline(now);
-        let all = [self.hosts.deadline(shared.timeout), commands, self.holdings.deadline(now), settles, stores];
+        let turn = self.unsettled.then(|| self.settles_turn_at());
+        let back_offs = [self.commands.deadline(now), self.holdings.failures().deadline(now)];
+        let all = [self.hosts.deadline(shared.timeout), settles, stores, turn];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
-        let soonest = all.into_iter().flatten().filter(|time| *time > self.ticked_at).min();
+        let soonest = all.into_iter().chain(back_offs).flatten().filter(|time| *time > self.ticked_at).min();
         let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(shared.heartbeat) };
-        Some(soonest.map_or(sends, |soonest| soonest.min(sends)))
+        soonest.map_or(sends, |soonest| soonest.min(sends))
     }
 
     pub(crate) fn policy(&self) -> &GroupPolicy {

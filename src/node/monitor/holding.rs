@@ -367,8 +367,9 @@ impl Holdings {
         }
     }
 
-    pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
-        [self.announcements.deadline(), self.failures.deadline(now)].into_iter().flatten().min()
+    /// When the next announcement is due.
+    pub(crate) fn announce_deadline(&self) -> Option<Time> {
+        self.announcements.deadline()
     }
 
     pub(crate) fn get(&self, item: &Item) -> Option<Held> {
