@@ -326,7 +326,8 @@ impl Monitor {
 
     /// An address with our mark that an earlier run has left.
     pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
-        self.holdings.take_off_leftover(turn, &self.policy, address);
+        let epoch = self.items.get(&Item::Address(address.address)).map_or(Epoch(0), |known| known.epoch);
+        self.holdings.take_off_leftover(turn, &self.policy, address, epoch);
     }
 
     /// An address without our mark is on the service interface.

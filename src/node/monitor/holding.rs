@@ -99,10 +99,11 @@ impl Holdings {
         self.insert(turn.now, address, epoch, reason, Stage::Adding { op, then: None });
     }
 
-    /// Takes off what an earlier run of the daemon has left on the interface.
-    pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, address: ServiceAddress) {
+    /// Takes off what an earlier run of the daemon has left on the interface; `epoch` is the one that it was held under, or the
+    /// best that is known of it.
+    pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, address: ServiceAddress, epoch: Epoch) {
         let item = Item::Address(address.address);
-        self.insert(turn.now, address, Epoch(0), Reason::Leftover, Stage::Online);
+        self.insert(turn.now, address, epoch, Reason::Leftover, Stage::Online);
         if let Some(holding) = self.held.get_mut(&item) {
             holding.kernel = true;
         }
@@ -338,10 +339,10 @@ impl Holdings {
         let stuck: Vec<Item> =
             self.held.iter().filter(|(_, holding)| matches!(holding.stage, Stage::Stuck { .. })).map(|(item, _)| item.clone()).collect();
         for item in stuck {
-            if let Some(holding) = self.held.get_mut(&item) {
-                if let Stage::Stuck { manner, problem } = holding.stage.clone() {
-                    holding.remove(turn, policy, &item, manner, Some(problem));
-                }
+            if let Some(holding) = self.held.get_mut(&item)
+                && let Stage::Stuck { manner, problem } = holding.stage.clone()
+            {
+                holding.remove(turn, policy, &item, manner, Some(problem));
             }
         }
         self.failures.drop_old(turn.now);
