@@ -45,7 +45,7 @@ use self::transmit::{Parts, Transmit};
 use super::action::{Action, Report, StoredGroup};
 use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
 use super::requests::Known;
-use super::turn::{Turn, Waiter};
+use super::turn::{Row, Turn, Waiter};
 use crate::types::host::{BootId, Duty, Extent, FailedAcquire, HostDetail, HostHead, HostId, HostItem, Incarnation, Role, Sequence};
 use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
 use crate::types::message::{Message, MessageKind, Record};
@@ -423,11 +423,18 @@ impl Monitor {
     /// Settles the turn at once, or, while events of a thousand addresses come in a row, once for many of them. What the
     /// kernel has confirmed is announced without waiting.
     fn settle_soon(&mut self, turn: &mut Turn<'_>) {
-        if turn.now >= self.settles_turn_at() {
+        if turn.row == Row::Ends && turn.now >= self.settles_turn_at() {
             self.settle_turn(turn);
         } else {
             self.unsettled = true;
             self.holdings.announce_due(turn, &self.policy);
+        }
+    }
+
+    /// The last of several events was not about this group, or not about placement.
+    pub(crate) fn settle_rest(&mut self, turn: &mut Turn<'_>) {
+        if self.unsettled && turn.now >= self.settles_turn_at() {
+            self.settle_turn(turn);
         }
     }
 
