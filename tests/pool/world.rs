@@ -65,7 +65,7 @@ const KERNEL: Duration = Duration::from_millis(1);
 const DISK: Duration = Duration::from_millis(2);
 
 /// More events than this at one moment are a spin.
-const EVENTS_AT_ONCE_MAX: u32 = 20_000;
+const EVENTS_AT_ONCE_MAX: u32 = 200_000;
 
 pub(crate) struct World {
     pub(crate) now: Time,
@@ -173,7 +173,7 @@ impl World {
     pub(crate) fn power_off(&mut self, number: u8) {
         self.transcript.say(self.now, number, "=== loses power".to_owned());
         let machine = self.machine(number);
-        machine.node = None;
+        machine.end();
         for address in std::mem::take(&mut machine.interface).into_keys() {
             self.count_doubles(address.address);
         }
@@ -182,7 +182,7 @@ impl World {
     /// The daemon is gone, its addresses are left.
     pub(crate) fn kill(&mut self, number: u8) {
         self.transcript.say(self.now, number, "=== daemon killed".to_owned());
-        self.machine(number).node = None;
+        self.machine(number).end();
     }
 
     /// The machine's daemon hangs: its kernel goes on, and what arrives waits in its queue.
@@ -260,9 +260,8 @@ impl World {
     /// The next thing that happens at or before `end`. Says whether there was one.
     fn step(&mut self, end: Time) -> bool {
         let deadline = |(number, machine): (&u8, &Machine)| {
-            let deadline = machine.global(machine.node.as_ref()?.deadline()?);
             let thaws = self.frozen.get(number).copied().unwrap_or(Time::START);
-            Some((deadline.max(thaws), *number))
+            Some((machine.deadline?.max(thaws), *number))
         };
         let timer = self.machines.iter().filter_map(deadline).min();
         let arrival = self.queue.first_key_value().map(|((at, _), _)| *at);
@@ -296,9 +295,7 @@ impl World {
     fn time_out(&mut self, number: u8) {
         self.handle(number, Event::Timeout);
         let now = self.now;
-        let machine = self.machine(number);
-        if let Some(deadline) = machine.node.as_ref().and_then(Node::deadline) {
-            let deadline = machine.global(deadline);
+        if let Some(deadline) = self.machine(number).deadline {
             assert!(deadline > now, "h{number} spins: deadline {deadline:?} after a timeout at {now:?}");
         }
     }
@@ -387,10 +384,13 @@ impl World {
     }
 
     fn perform(&mut self, number: u8, actions: Vec<Action>) {
+        let machine = self.machine(number);
+        machine.deadline = machine.node.as_ref().and_then(Node::deadline).map(|deadline| machine.global(deadline));
         let mut batch = 0;
         for action in actions {
             self.transcript.action(self.now, number, &action);
-            self.machine(number).deeds += u64::from(!matches!(action, Action::Send { .. }));
+            let is_deed = !matches!(action, Action::Send { .. } | Action::StoreGroup { .. });
+            self.machine(number).deeds += u64::from(is_deed);
             match action {
                 Action::AddAddress { op, address, .. } => self.ask_kernel(number, &mut batch, op, Change::Add, address),
                 Action::RemoveAddress { op, address, .. } => self.ask_kernel(number, &mut batch, op, Change::Remove, address),
@@ -400,7 +400,9 @@ impl World {
                 Action::PublishZone { zone, .. } => self.machine(number).zone = Some(zone),
                 Action::StoreGroup { op, group, state } => {
                     let now = self.now;
-                    self.machine(number).disk.groups.insert(group.0, (now, state));
+                    let machine = self.machine(number);
+                    machine.disk.groups.insert(group.0, (now, state));
+                    machine.stores += 1;
                     self.answer(number, DISK, op, Outcome::Done);
                 }
                 Action::StoreIncarnation { op, incarnation } => {
@@ -413,7 +415,7 @@ impl World {
                 Action::Exit { code } => {
                     let machine = self.machine(number);
                     machine.exit = Some(code);
-                    machine.node = None;
+                    machine.end();
                 }
             }
         }
