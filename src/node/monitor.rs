@@ -770,6 +770,7 @@ impl Monitor {
             me: self.identity.id,
             boot: self.identity.boot,
             timeout: self.policy.shared.timeout,
+            direct: transmit::direct_window(self.policy.shared.heartbeat, self.policy.shared.timeout),
             hosts: &self.hosts,
             own: &self.own,
             items: &mut self.items,
