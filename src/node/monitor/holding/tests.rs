@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::node::event::GroupIndex;
-use crate::node::turn::Operations;
+use crate::node::turn::{Operations, Row};
 use crate::types::host::Role;
 use crate::types::policy::{AllFailed, AnnouncePolicy, Assign, Failback, SharedPolicy};
 
@@ -93,7 +93,8 @@ impl Bench {
     /// What is done, in words, and the state after it.
     fn feed(&mut self, input: Input) -> (String, String) {
         let mut actions = Vec::new();
-        let mut turn = Turn { now: self.now, group: GroupIndex(0), actions: &mut actions, operations: &mut self.operations };
+        let mut turn =
+            Turn { now: self.now, group: GroupIndex(0), row: Row::Ends, actions: &mut actions, operations: &mut self.operations };
         let (holdings, policy) = (&mut self.holdings, &self.policy);
         let under_way = holdings.held.get(&item()).and_then(|holding| op(&holding.stage));
         match input {
@@ -595,12 +596,14 @@ fn leftovers_are_taken_off_before_anything_else() {
     for (policy, after) in [(without_scripts(), "not serving"), (with_scripts(), "closing Forced")] {
         let mut bench = Bench::new(policy.clone());
         let mut actions = Vec::new();
-        let mut turn = Turn { now: bench.now, group: GroupIndex(0), actions: &mut actions, operations: &mut bench.operations };
-        bench.holdings.take_off_leftover(&mut turn, &policy, ADDRESS);
+        let mut turn =
+            Turn { now: bench.now, group: GroupIndex(0), row: Row::Ends, actions: &mut actions, operations: &mut bench.operations };
+        bench.holdings.take_off_leftover(&mut turn, &policy, ADDRESS, Epoch(0));
         assert_eq!(words(&actions), "remove");
         let op = op(&bench.holdings.held[&item()].stage).unwrap();
         actions.clear();
-        let mut turn = Turn { now: bench.now, group: GroupIndex(0), actions: &mut actions, operations: &mut bench.operations };
+        let mut turn =
+            Turn { now: bench.now, group: GroupIndex(0), row: Row::Ends, actions: &mut actions, operations: &mut bench.operations };
         bench.holdings.finish(&mut turn, &policy, &item(), op, Outcome::Done);
         let state = bench.holdings.held.get(&item()).map_or_else(|| "not serving".to_owned(), |holding| stage_words(&holding.stage));
         assert_eq!(state, after);
@@ -634,7 +637,7 @@ fn with_announcements_left_to_the_scripts_nothing_is_announced() {
 fn data_sets_are_left_to_the_swarm() {
     let mut bench = Bench::new(without_scripts());
     let mut actions = Vec::new();
-    let mut turn = Turn { now: bench.now, group: GroupIndex(0), actions: &mut actions, operations: &mut bench.operations };
+    let mut turn = Turn { now: bench.now, group: GroupIndex(0), row: Row::Ends, actions: &mut actions, operations: &mut bench.operations };
     bench.holdings.acquire(&mut turn, &bench.policy, &Item::DataSet("orders".to_owned()), 0, Epoch(1), Reason::Assigned);
     assert!(actions.is_empty() && bench.holdings.is_empty());
 }
