@@ -1,4 +1,6 @@
-//! Pools of real nodes in virtual time: the stories of the issue, judged from outside the nodes.
+//! Pools of real nodes in virtual time: what hosts live through, judged from outside the nodes.
+
+#![expect(clippy::expect_used, reason = "the steps of a story that cannot go on say what is missing")]
 
 #[path = "pool/checks.rs"]
 mod checks;

@@ -139,10 +139,6 @@ impl World {
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn say(&mut self, text: &str) {
-        self.transcript.say(self.now, 0, format!("=== {text}"));
-    }
-
     // ---- what stories do ----
 
     /// Starts the daemon of a machine.

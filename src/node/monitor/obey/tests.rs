@@ -111,10 +111,10 @@ impl Bench {
         for action in actions {
             if let Action::Send { message, .. } = action {
                 for record in &message.records {
-                    if let Record::Head(head) = record {
-                        if head.id == ME {
-                            self.sent.push((head.sequence, self.now));
-                        }
+                    if let Record::Head(head) = record
+                        && head.id == ME
+                    {
+                        self.sent.push((head.sequence, self.now));
                     }
                 }
             }
