@@ -13,6 +13,8 @@ mod transcript;
 #[path = "pool/world.rs"]
 mod world;
 
+#[path = "pool/chance.rs"]
+mod chance;
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
 #[path = "pool/failing.rs"]
