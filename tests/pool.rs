@@ -1,5 +1,7 @@
 //! Pools of real nodes in virtual time: the stories of the issue, judged from outside the nodes.
 
+#![expect(clippy::expect_used, reason = "a story that cannot go on ends with what it expected")]
+
 #[path = "pool/checks.rs"]
 mod checks;
 #[path = "pool/datagrams.rs"]

@@ -108,7 +108,7 @@ impl Bench {
         holdings.announce_due(&mut turn, policy);
         let state = self.holdings.held.get(&item()).map_or_else(|| "not serving".to_owned(), |holding| stage_words(&holding.stage));
         // Whoever waits is told by the operation that was begun last.
-        let begun = actions.iter().filter_map(begun_by).last();
+        let begun = actions.iter().filter_map(begun_by).next_back();
         if let Some(begun) = begun {
             assert_eq!(self.holdings.held.get(&item()).and_then(|holding| op(&holding.stage)), Some(begun));
         }
