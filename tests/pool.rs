@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "the steps of a story that cannot go on say what is missing")]
 
+#![expect(clippy::expect_used, reason = "a story that cannot go on ends with what it expected")]
+
 #[path = "pool/checks.rs"]
 mod checks;
 #[path = "pool/datagrams.rs"]
@@ -15,6 +17,8 @@ mod transcript;
 #[path = "pool/world.rs"]
 mod world;
 
+#[path = "pool/chance.rs"]
+mod chance;
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
 #[path = "pool/failing.rs"]

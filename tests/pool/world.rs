@@ -355,6 +355,11 @@ impl World {
         }
         let change = match change {
             Change::Add => KernelChange::AddressPresent { interface, address, mark: Mark::Ours },
+            Change::Remove if self.machine(on).interface.contains_key(&address) => {
+                // Not ours, so it was left alone.
+                self.handle(on, Event::Finished { op, outcome: Outcome::Done });
+                return;
+            }
             Change::Remove => KernelChange::AddressAbsent { interface, address },
         };
         // The kernel's word to everybody comes before or after its answer.

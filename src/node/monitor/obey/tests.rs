@@ -108,15 +108,24 @@ impl Bench {
     }
 
     fn note(&mut self, actions: &[Action]) {
-        for action in actions {
-            if let Action::Send { message, .. } = action {
-                for record in &message.records {
-                    if let Record::Head(head) = record
-                        && head.id == ME
-                    {
-                        self.sent.push((head.sequence, self.now));
-                    }
-                }
+        let sent = actions.iter().filter_map(|action| match action {
+            Action::Send { message, .. } => Some(message),
+            Action::AddAddress { .. }
+            | Action::RemoveAddress { .. }
+            | Action::Announce { .. }
+            | Action::RunScript { .. }
+            | Action::PublishZone { .. }
+            | Action::StoreGroup { .. }
+            | Action::StoreIncarnation { .. }
+            | Action::Report { .. }
+            | Action::Reply { .. }
+            | Action::Exit { .. } => None,
+        });
+        for record in sent.flat_map(|message| &message.records) {
+            if let Record::Head(head) = record
+                && head.id == ME
+            {
+                self.sent.push((head.sequence, self.now));
             }
         }
     }
