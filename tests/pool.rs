@@ -1,6 +1,5 @@
 //! Pools of real nodes in virtual time: what hosts live through, judged from outside the nodes.
 
-#![expect(clippy::expect_used, reason = "the steps of a story that cannot go on say what is missing")]
 #![expect(clippy::expect_used, reason = "a story that cannot go on ends with what it expected")]
 
 #[path = "pool/checks.rs"]

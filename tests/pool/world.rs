@@ -139,6 +139,11 @@ impl World {
         mixed ^ (mixed >> 31)
     }
 
+    /// Puts a remark into the transcript.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.transcript.say(self.now, 0, format!("=== {text}"));
+    }
+
     // ---- what stories do ----
 
     /// Starts the daemon of a machine.
