@@ -118,7 +118,9 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
 
     let boot = draw_boot()?;
     let incarnation = state.next_incarnation().log();
-    state.store_incarnation(incarnation).with_context(|| format!("cannot write {}; make host.state_dir writable", config.state_dir.display()))?;
+    state
+        .store_incarnation(incarnation)
+        .with_context(|| format!("cannot write {}; make host.state_dir writable", config.state_dir.display()))?;
     let stored = config.policy.groups.iter().map(|group| state.load_group(&group.name).log()).collect();
     let (writer, writer_events) = StateWriter::start(state)?;
 
@@ -141,7 +143,8 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         config_path.display()
     );
     let names = config.policy.groups.into_iter().map(|group| group.name).collect();
-    let ports = Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
+    let ports =
+        Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
     let inputs = Inputs {
         netlink: netlink_events,
         scripts: script_events,

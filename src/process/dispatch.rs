@@ -39,7 +39,9 @@ pub(super) struct Ports {
 pub(super) enum Dispatched {
     GoOn,
     /// Everything is done; end the process with this code.
-    Exit { code: u8 },
+    Exit {
+        code: u8,
+    },
 }
 
 impl Ports {
@@ -49,8 +51,12 @@ impl Ports {
         let mut dispatched = Dispatched::GoOn;
         for action in actions {
             match action {
-                Action::AddAddress { op, interface, address } => changes.push(AddressChange { op, kind: ChangeKind::Add, interface, address }),
-                Action::RemoveAddress { op, interface, address } => changes.push(AddressChange { op, kind: ChangeKind::Remove, interface, address }),
+                Action::AddAddress { op, interface, address } => {
+                    changes.push(AddressChange { op, kind: ChangeKind::Add, interface, address })
+                }
+                Action::RemoveAddress { op, interface, address } => {
+                    changes.push(AddressChange { op, kind: ChangeKind::Remove, interface, address })
+                }
                 Action::Announce { interface, addresses } => log_failure("announce", self.announcer.announce(&interface, &addresses)),
                 Action::RunScript { op, job } => self.scripts.run(op, job),
                 Action::Send { group, message } => match self.outbound.get_mut(group.0).map(|outbound| outbound.pack(&message)) {

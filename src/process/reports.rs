@@ -48,8 +48,12 @@ pub(super) fn log(group: &str, report: &Report) {
             info!(group, %item, %to, %epoch, %reason, "leader: {to} is to {verb} {item}: {reason}");
         }
         Report::DuplicateId { boot } => {
-            error!(group, boot, trap = "duplicate-id",
-                "another daemon uses this host's id and started earlier; everything is given up and this daemon stops; give one of the two another host.id");
+            error!(
+                group,
+                boot,
+                trap = "duplicate-id",
+                "another daemon uses this host's id and started earlier; everything is given up and this daemon stops; give one of the two another host.id"
+            );
         }
         Report::DuplicateSettled { item, kept, released } => {
             let released: Vec<String> = released.iter().map(ToString::to_string).collect();
@@ -74,7 +78,10 @@ pub(super) fn log(group: &str, report: &Report) {
             info!(group, trap = "leader-changed", "leader is {} (was {})", text(leader), text(was));
         }
         Report::LimitReached { what, limit } => {
-            error!(group, limit, "more was heard of ({what}) than is remembered; what does not fit is ignored; look for a host that says too much");
+            error!(
+                group,
+                limit, "more was heard of ({what}) than is remembered; what does not fit is ignored; look for a host that says too much"
+            );
         }
         Report::NetworkFails { what, why } => warn!(group, "{what} does not work: {why}"),
         Report::NetworkWorks { what } => info!(group, "{what} works again"),
@@ -96,7 +103,12 @@ pub(super) fn log(group: &str, report: &Report) {
         }
         Report::ZoneChanged { serial, advertised } => {
             let advertised: Vec<String> = advertised.iter().map(ToString::to_string).collect();
-            info!(group, serial, "zone serial {serial} advertises {}", if advertised.is_empty() { "nothing".to_owned() } else { advertised.join(" ") });
+            info!(
+                group,
+                serial,
+                "zone serial {serial} advertises {}",
+                if advertised.is_empty() { "nothing".to_owned() } else { advertised.join(" ") }
+            );
         }
     }
 }
