@@ -135,7 +135,11 @@ fn take(mut buffer: &[u8]) -> Result<(u32, End), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
     use super::*;
+    use crate::ports::probe::LoadProber;
 
     fn message(kind: u16, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(HEADER_BYTES + body.len()).unwrap();
@@ -156,5 +160,19 @@ mod tests {
         assert_eq!(take(&[0; HEADER_BYTES]), Ok((0, End::MoreFollows)), "a length of zero");
         assert_eq!(take(&[0xff; HEADER_BYTES]), Ok((0, End::MoreFollows)), "a length beyond the end");
         assert_eq!(take(&[]), Ok((0, End::MoreFollows)));
+    }
+
+    #[test]
+    fn a_count_that_does_not_get_its_turn_is_told_and_taken_up_again() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (release, released) = channel::<()>();
+            let occupying = tokio::task::spawn_blocking(move || released.recv());
+            let mut prober = LoadProber::Timed { probe: Box::new(ConnectionsLoad::new(vec![1], 5)), limit: Duration::from_millis(50) };
+            assert_eq!(prober.probe().await, Err("the connections could not be counted within 50ms".to_owned()));
+            release.send(()).unwrap();
+            occupying.await.unwrap().unwrap();
+            while prober.probe().await != Ok(Some(LoadSample { load: 0, capacity: 5 })) {}
+        });
     }
 }

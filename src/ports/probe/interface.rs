@@ -89,11 +89,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::ports::probe::TestProber;
 
     const LIMIT: Flapping = Flapping { changes: 2, within: Duration::from_secs(10) };
 
     fn facts(index: u32, carrier_changes: u32) -> LinkFacts {
         LinkFacts { index, carrier_changes, ..LinkFacts::default() }
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_does_not_answer_is_told_and_asked_again() {
+        let test = InterfaceTest { interface: "lo".to_owned(), carrier: true, flapping: None };
+        let probe = Box::new(InterfaceProbe { links: Links::stuck(), ..InterfaceProbe::new(test) });
+        let mut prober = TestProber::Timed { probe, limit: Duration::from_millis(50) };
+        assert_eq!(prober.probe().await, Err("interface lo could not be read within 50ms".to_owned()));
+        while prober.probe().await.is_err() {}
     }
 
     #[tokio::test(start_paused = true)]

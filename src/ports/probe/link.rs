@@ -46,27 +46,37 @@ pub(crate) struct LinkFacts {
 }
 
 impl Links {
-    /// The interface of this name. Cancelled, it leaves an answer behind that nobody reads.
+    /// The interface of this name. Cancelled, it closes the socket: one that the kernel does not answer may have lost an answer.
     pub(crate) async fn read(&mut self, name: &str) -> Result<LinkFacts, String> {
-        let socket = match &self.socket {
+        let socket = match self.socket.take() {
             Some(socket) => socket,
-            None => self.socket.insert(Socket::open().map_err(|error| format!("interfaces cannot be asked for: {error}"))?),
+            None => Socket::open().map_err(|error| format!("interfaces cannot be asked for: {error}"))?,
         };
         let found = {
             let mut links = pin!(socket.handle.link().get().match_name(name).execute());
             links.try_next().await
         };
-        match found {
+        let read = match found {
             Ok(Some(message)) => Ok(facts(&message)),
             Ok(None) => Err(format!("the kernel did not answer for interface {name}")),
             Err(rtnetlink::Error::NetlinkError(error)) if Errno::from_raw(error.raw_code().saturating_neg()) == Errno::ENODEV => {
                 Err(format!("there is no interface {name}"))
             }
-            Err(error) => {
-                self.socket = None;
-                Err(format!("interface {name} cannot be read: {error}"))
-            }
-        }
+            Err(error) => return Err(format!("interface {name} cannot be read: {error}")),
+        };
+        self.socket = Some(socket);
+        read
+    }
+
+    /// Whose requests nobody passes on to the kernel.
+    #[cfg(test)]
+    pub(crate) fn stuck() -> Self {
+        let (connection, handle, _messages) = rtnetlink::new_connection().unwrap();
+        let stuck = async move {
+            std::future::pending::<()>().await;
+            drop(connection);
+        };
+        Self { socket: Some(Socket { handle, connection: tokio::spawn(stuck) }) }
     }
 }
 

@@ -87,6 +87,7 @@ async fn speed(reading: &mut Blocking<Result<String, String>>, name: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::probe::LoadProber;
 
     fn facts(received: u64, sent: u64) -> LinkFacts {
         LinkFacts { received, sent, ..LinkFacts::default() }
@@ -100,6 +101,14 @@ mod tests {
         assert_eq!(rate(&facts(1_000, 0), &facts(0, 0), second), Some(0), "a counter that went back");
         assert_eq!(rate(&facts(0, 0), &facts(u64::MAX, 0), second), Some(u32::MAX));
         assert_eq!(rate(&facts(0, 0), &facts(1, 0), Duration::ZERO), None);
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_does_not_answer_is_told_and_asked_again() {
+        let probe = Box::new(NetworkLoad { links: Links::stuck(), ..NetworkLoad::new(&["lo".to_owned()], Some(1)) });
+        let mut prober = LoadProber::Timed { probe, limit: Duration::from_millis(50) };
+        assert_eq!(prober.probe().await, Err("the counters of lo could not be read within 50ms".to_owned()));
+        while !matches!(prober.probe().await, Ok(Some(_))) {}
     }
 
     #[tokio::test]

@@ -87,17 +87,21 @@ fn body<T: for<'b> serde::Deserialize<'b> + zbus::Type>(reply: &Message) -> Resu
 #[async_trait]
 impl TestProbe for SystemdProbe {
     async fn probe(&mut self) -> Result<(), String> {
-        let connection = match &self.connection {
-            Some(connection) if !connection.is_closed() => connection.clone(),
-            Some(_) | None => self.connection.insert(self.connect().await?).clone(),
+        // Cancelled, it closes the connection: one that is not answered may never be again.
+        let connection = match self.connection.take() {
+            Some(connection) if !connection.is_closed() => connection,
+            Some(_) | None => self.connect().await?,
         };
         match self.ask(&connection).await {
-            Ok(()) => Ok(()),
-            Err(Failure::Inactive { why }) => Err(why),
-            Err(Failure::Unknown { why }) => {
-                self.connection = None;
+            Ok(()) => {
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(Failure::Inactive { why }) => {
+                self.connection = Some(connection);
                 Err(why)
             }
+            Err(Failure::Unknown { why }) => Err(why),
         }
     }
 

@@ -1,3 +1,10 @@
+mod dns;
+mod files;
+mod https;
+mod links;
+mod plain;
+mod systemd;
+
 use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -79,6 +86,16 @@ async fn fails_again(results: &mut Receiver<Event>) -> String {
         match result(results).await {
             TestResult::Passed => {}
             TestResult::Failed { why } => return why,
+        }
+    }
+}
+
+/// Results until one fails with this in its words; the one under way when the world changed may have others.
+async fn fails_text(results: &mut Receiver<Event>, text: &str) -> String {
+    loop {
+        let why = fails_again(results).await;
+        if why.contains(text) {
+            return why;
         }
     }
 }
