@@ -283,9 +283,6 @@ impl Monitor {
     /// An operation of an item has ended.
     pub(crate) fn finish(&mut self, turn: &mut Turn<'_>, item: &Item, op: OpId, outcome: Outcome) {
         self.holdings.finish(turn, &self.policy, item, op, outcome);
-        if self.holdings.get(item).is_some_and(|held| held.kernel) {
-            self.foreign.retain(|address| Item::Address(address.address) != *item);
-        }
         self.settle_soon(turn);
     }
 
@@ -338,6 +335,7 @@ impl Monitor {
     /// An address without our mark is on the service interface.
     pub(crate) fn find_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
         self.foreign.insert(address);
+        self.holdings.mark_again(turn, &self.policy, &Item::Address(address.address));
         self.settle_soon(turn);
     }
 
