@@ -293,7 +293,9 @@ impl Node {
     fn note_kernel(&mut self, now: Time, change: KernelChange, actions: &mut Vec<Action>) {
         match change {
             // Put there by ourselves, and confirmed by the answer to the operation.
-            KernelChange::AddressPresent { mark: Mark::Ours, .. } => {}
+            KernelChange::AddressPresent { interface, address, mark: Mark::Ours } => {
+                self.on_interface(now, actions, &interface, |monitor, _| monitor.note_marked(address));
+            }
             KernelChange::AddressPresent { interface, address, mark: Mark::Foreign } => {
                 self.on_interface(now, actions, &interface, |monitor, turn| monitor.find_address(turn, address));
             }

@@ -283,6 +283,9 @@ impl Monitor {
     /// An operation of an item has ended.
     pub(crate) fn finish(&mut self, turn: &mut Turn<'_>, item: &Item, op: OpId, outcome: Outcome) {
         self.holdings.finish(turn, &self.policy, item, op, outcome);
+        if self.holdings.get(item).is_some_and(|held| held.kernel) {
+            self.foreign.retain(|address| Item::Address(address.address) != *item);
+        }
         self.settle_soon(turn);
     }
 
@@ -336,6 +339,11 @@ impl Monitor {
     pub(crate) fn find_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
         self.foreign.insert(address);
         self.settle_soon(turn);
+    }
+
+    /// An address with our mark is on the service interface.
+    pub(crate) fn note_marked(&mut self, address: ServiceAddress) {
+        self.foreign.remove(&address);
     }
 
     /// An address is on the service interface no longer.
@@ -636,13 +644,15 @@ impl Monitor {
         if self.stop != Stop::Running {
             return;
         }
+        // It stays on the list until the kernel says that it is ours or gone: what could not be marked is tried again.
         let known = |address: &&ServiceAddress| {
             let item = Item::Address(address.address);
-            self.items.get(&item).is_some_and(|known| !known.tombstone) && self.holdings.get(&item).is_none()
+            self.items.get(&item).is_some_and(|known| !known.tombstone)
+                && self.holdings.get(&item).is_none()
+                && !self.holdings.failures().is_in_back_off(turn.now, &item)
         };
         let found: Vec<ServiceAddress> = self.foreign.iter().filter(known).copied().collect();
         for address in found {
-            self.foreign.remove(&address);
             let item = Item::Address(address.address);
             let epoch = self.items.get(&item).map_or(Epoch(0), |known| known.epoch).next();
             turn.report(Report::AddressFound { item: item.clone(), interface: self.policy.interface.clone() });
@@ -782,6 +792,7 @@ impl Monitor {
             me: self.identity.id,
             boot: self.identity.boot,
             timeout: self.policy.shared.timeout,
+            direct: transmit::direct_window(self.policy.shared.heartbeat, self.policy.shared.timeout),
             hosts: &self.hosts,
             own: &self.own,
             items: &mut self.items,

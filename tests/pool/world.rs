@@ -139,6 +139,7 @@ impl World {
         mixed ^ (mixed >> 31)
     }
 
+    /// Puts a remark into the transcript.
     pub(crate) fn say(&mut self, text: &str) {
         self.transcript.say(self.now, 0, format!("=== {text}"));
     }
@@ -359,6 +360,11 @@ impl World {
         }
         let change = match change {
             Change::Add => KernelChange::AddressPresent { interface, address, mark: Mark::Ours },
+            Change::Remove if self.machine(on).interface.contains_key(&address) => {
+                // Not ours, so it was left alone.
+                self.handle(on, Event::Finished { op, outcome: Outcome::Done });
+                return;
+            }
             Change::Remove => KernelChange::AddressAbsent { interface, address },
         };
         // The kernel's word to everybody comes before or after its answer.

@@ -117,3 +117,6 @@ fn manner(reason: Reason) -> Manner {
         | Reason::TestFailed => Manner::Orderly,
     }
 }
+
+#[cfg(test)]
+mod tests;
