@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aws_lc_rs::rand::SecureRandom;
@@ -58,6 +58,10 @@ pub fn run(config_path: &Path, config: Config) -> ExitCode {
     }
 }
 
+/// The time line begins so long before the daemon's start: ages that were stored, of orphans and tombstones, reach back
+/// before it and must not be cut off there.
+const BEFORE_START: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// The clock of the protocol.
 struct Clock {
     start: Instant,
@@ -70,11 +74,11 @@ impl Clock {
     }
 
     fn now(&self) -> Time {
-        Time::after_start(self.start.elapsed())
+        Time::after_start(BEFORE_START + self.start.elapsed())
     }
 
     fn instant(&self, time: Time) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.start + time.since_start())
+        tokio::time::Instant::from_std(self.start + time.since_start().saturating_sub(BEFORE_START))
     }
 }
 
