@@ -244,7 +244,13 @@ impl KnownItem {
             std::cmp::Ordering::Equal if told.preferred_host > self.preferred_host => &told,
             std::cmp::Ordering::Equal => self,
         };
-        Self { epoch: self.epoch.max(told.epoch), home_served_at: self.home_served_at.max(told.home_served_at), ..younger.clone() }
+        Self {
+            epoch: self.epoch.max(told.epoch),
+            home_served_at: self.home_served_at.max(told.home_served_at),
+            // A group-wide key: this host's own while it knows the address, so that the leader's rules.
+            lifetime: self.lifetime,
+            ..younger.clone()
+        }
     }
 
     /// How long it is still known if nobody claims it.
