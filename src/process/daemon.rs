@@ -49,13 +49,16 @@ pub fn run(config_path: &Path, config: Config) -> ExitCode {
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
-    match runtime.block_on(serve(config_path, config)) {
+    let code = match runtime.block_on(serve(config_path, config)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             tracing::error!("raisd does not start: {error:#}");
             ExitCode::from(EXIT_CONFIGURATION)
         }
-    }
+    };
+    // What blocks a thread at a dead file server or resolver, as a probe may, is not waited for: everything else has ended.
+    runtime.shutdown_background();
+    code
 }
 
 /// The time line begins so long before the daemon's start: ages that were stored, of orphans and tombstones, reach back
