@@ -8,9 +8,11 @@
 //!   tree       TOML and includes to values with places         fault      what is wrong, and how it is shown
 //!   schema     every key, its form, default and meaning        reader     takes keys out of a table, finds the unknown ones
 //!   host  group  service  zone  probe  key                     what the keys mean
+//!   ahead      keys whose mechanism this version has not
 //!   relation   what must hold between groups and host          defaults   `raisd check --defaults`
 //! ```
 
+mod ahead;
 mod defaults;
 mod environment;
 mod fault;

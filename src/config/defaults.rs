@@ -1,5 +1,6 @@
 //! `raisd check --defaults`: a configuration file with every key, its default and its meaning.
 
+use super::ahead::Ahead;
 use super::schema::{Key, Preset, ROOT, SECTIONS, Scope, Section};
 
 const INTRODUCTION: &str = "\
@@ -36,10 +37,11 @@ fn write_section(text: &mut String, section: &Section) {
 
 fn write_key(text: &mut String, key: &Key, is_in_needed_table: bool) {
     let (comment, value, note) = match key.preset {
-        // A table has a section of its own; what this version has not must not be there.
-        Preset::Absent | Preset::Table => return,
+        // A table has a section of its own; that of a later version is not shown.
+        Preset::Table => return,
+        Preset::Ahead(Ahead { off: "", .. }) => return,
+        Preset::Ahead(Ahead { off, .. }) => (true, off, format!(" Another value has no effect in raisd {}.", env!("CARGO_PKG_VERSION"))),
         Preset::Needed { example } => (!is_in_needed_table, example, String::from(" Needed.")),
-        Preset::Off { only } => (true, only, format!(" Only this in raisd {}.", env!("CARGO_PKG_VERSION"))),
         Preset::Unset { example, otherwise } => (true, example, format!(" An example; default: {otherwise}.")),
         Preset::Value(value) => (true, value, String::new()),
     };

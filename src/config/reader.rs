@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ahead;
 use super::fault::{Faults, Place, Problem, Reported};
 use super::scalar;
 use super::schema::{Key, Preset, SECTIONS, Section};
@@ -18,11 +19,6 @@ use super::tree::{Content, Entry, Table, Value};
 pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) place: Place,
-}
-
-/// The words for what this version has not.
-pub(super) fn not_available(what: &str) -> String {
-    format!("{what} is not available in raisd {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// A table with the list of its keys.
@@ -36,16 +32,18 @@ pub(super) struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    /// Reports all keys that are unknown or whose mechanism is absent.
+    /// Reports all keys that are unknown or ahead of this version.
     pub(super) fn open(section: &'static Section, table: &'t Table, faults: &mut Faults) -> Self {
         Self::open_as(section.header.to_owned(), section, table, faults)
     }
 
     /// The same with a name of its own, such as that of a test.
     pub(super) fn open_as(title: String, section: &'static Section, table: &'t Table, faults: &mut Faults) -> Self {
+        let is_ahead = section.is_ahead();
         for entry in &table.entries {
             match section.key(&entry.key) {
-                Some(key) => check_available(key, entry, faults),
+                Some(Key { name, preset: Preset::Ahead(ahead), .. }) => ahead::check(name, ahead, entry, is_ahead, faults),
+                Some(_) => {}
                 None => report_unknown(&title, section, entry, faults),
             }
         }
@@ -70,7 +68,7 @@ impl<'t> Reader<'t> {
         }
         let example = match self.section.key(key).map(|key| key.preset) {
             Some(Preset::Needed { example }) => format!("{key} = {example}"),
-            Some(Preset::Absent | Preset::Off { .. } | Preset::Table | Preset::Unset { .. } | Preset::Value(_)) | None => key.to_owned(),
+            Some(Preset::Ahead(_) | Preset::Table | Preset::Unset { .. } | Preset::Value(_)) | None => key.to_owned(),
         };
         let problem = Problem::at(self.place, format!("{} has no {key}", self.title));
         Err(faults.error(problem.expects(format!("a line like {example}"))))
@@ -118,8 +116,7 @@ impl<'t> Reader<'t> {
             return Ok(*choice);
         }
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let problem = Problem::at(text.place, format!("{key} cannot be {:?}", text.value)).expects(alternatives(&words));
-        Err(faults.error(suggest(problem, text.value, &words)))
+        Err(wrong_choice(key, text, &words, faults))
     }
 
     /// A duration within limits.
@@ -248,7 +245,13 @@ pub(super) fn address(key: &str, text: Placed<&str>, faults: &mut Faults) -> Res
     }
 }
 
-fn duration(key: &str, text: Placed<&str>, limits: &RangeInclusive<Duration>, or: &str, faults: &mut Faults) -> Result<Duration, Reported> {
+pub(super) fn duration(
+    key: &str,
+    text: Placed<&str>,
+    limits: &RangeInclusive<Duration>,
+    or: &str,
+    faults: &mut Faults,
+) -> Result<Duration, Reported> {
     let problem = Problem::at(text.place, format!("{key} cannot be {:?}", text.value));
     match scalar::duration(text.value) {
         Some(duration) if limits.contains(&duration) => Ok(duration),
@@ -260,36 +263,22 @@ fn duration(key: &str, text: Placed<&str>, limits: &RangeInclusive<Duration>, or
     }
 }
 
-fn wrong_kind(key: &str, value: &Value, expected: &str, faults: &mut Faults) -> Reported {
+/// Whether a text is one of several words.
+pub(super) fn check_choice(key: &str, text: Placed<&str>, words: &[&str], faults: &mut Faults) -> Result<(), Reported> {
+    if words.contains(&text.value) { Ok(()) } else { Err(wrong_choice(key, text, words, faults)) }
+}
+
+fn wrong_choice(key: &str, text: Placed<&str>, words: &[&str], faults: &mut Faults) -> Reported {
+    let problem = Problem::at(text.place, format!("{key} cannot be {:?}", text.value)).expects(alternatives(words));
+    faults.error(suggest(problem, text.value, words))
+}
+
+pub(super) fn wrong_kind(key: &str, value: &Value, expected: &str, faults: &mut Faults) -> Reported {
     faults.error(Problem::at(value.place, format!("{key} is {}", value.content.kind())).expects(expected))
 }
 
-/// The mechanisms that this version has not: the one value that does without is accepted.
-fn check_available(key: &'static Key, entry: &Entry, faults: &mut Faults) {
-    match key.preset {
-        Preset::Absent => {
-            let what = match entry.value.content {
-                Content::Table(_) => format!("[{}]", key.name),
-                Content::List(_) if key.form == "array of tables" => format!("[[{}]]", key.name),
-                Content::Boolean(_) | Content::Datetime | Content::Float | Content::Integer(_) | Content::List(_) | Content::Text(_) => {
-                    key.name.to_owned()
-                }
-            };
-            faults.error(Problem::at(entry.place, not_available(&what)).expects("nothing; remove it"));
-        }
-        Preset::Off { only } => {
-            let shown = shown(&entry.value.content);
-            if shown != only {
-                let problem = Problem::at(entry.value.place, not_available(&format!("{} = {shown}", key.name)));
-                faults.error(problem.expects(only));
-            }
-        }
-        Preset::Needed { .. } | Preset::Table | Preset::Unset { .. } | Preset::Value(_) => {}
-    }
-}
-
 /// A value as in TOML, shortened.
-fn shown(content: &Content) -> String {
+pub(super) fn shown(content: &Content) -> String {
     match content {
         Content::Boolean(flag) => flag.to_string(),
         Content::Integer(number) => number.to_string(),
@@ -303,7 +292,7 @@ fn shown(content: &Content) -> String {
 
 fn report_unknown(title: &str, section: &'static Section, entry: &Entry, faults: &mut Faults) {
     let title = if title.is_empty() { "the file" } else { title };
-    let names: Vec<&str> = section.keys.iter().filter(|key| key.preset != Preset::Absent).map(|key| key.name).collect();
+    let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
     let expected = match nearest(&entry.key, &names) {
         Some(name) => name.to_owned(),
         None => home_of(&entry.key, section).unwrap_or_else(|| format!("one of {}", names.join(", "))),
@@ -318,8 +307,12 @@ fn home_of(key: &str, section: &'static Section) -> Option<String> {
     let home = homes.min_by_key(|other| sort(other) != sort(section))?;
     let kind = match home.key("kind").map(|kind| kind.preset) {
         Some(Preset::Needed { example }) => format!("a {} with kind = {example}", home.header.trim_start_matches('[').get(..4)?),
-        Some(Preset::Absent | Preset::Off { .. } | Preset::Table | Preset::Unset { .. } | Preset::Value(_)) | None => {
-            if home.header.is_empty() { String::from("the top of the file") } else { home.header.to_owned() }
+        Some(Preset::Ahead(_) | Preset::Table | Preset::Unset { .. } | Preset::Value(_)) | None => {
+            if home.header.is_empty() {
+                String::from("the top of the file")
+            } else {
+                home.header.to_owned()
+            }
         }
     };
     Some(format!("it in {kind}"))

@@ -203,6 +203,15 @@ pub(super) fn unit(text: &str) -> Result<(), String> {
     if sane && has_suffix && text.len() <= 255 { Ok(()) } else { Err(String::from("a unit with its suffix, like \"nginx.service\"")) }
 }
 
+/// `64MiB`: what was expected if it is not.
+pub(super) fn size(text: &str) -> Result<(), String> {
+    let sane = ["KiB", "MiB", "GiB"].iter().any(|unit| {
+        text.strip_suffix(unit)
+            .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()) && number.parse::<u32>().is_ok_and(|number| number > 0))
+    });
+    if sane { Ok(()) } else { Err(String::from("a whole number with KiB, MiB or GiB, like \"64MiB\"")) }
+}
+
 /// `1Gbit`: in kilobits.
 pub(super) fn kilobits(text: &str) -> Option<u32> {
     let unit_at = text.find(|character: char| !character.is_ascii_digit())?;

@@ -11,7 +11,10 @@ pub(super) use probe::{
     TEST_HTTP, TEST_INTERFACE, TEST_PING, TEST_PROCESS, TEST_SCRIPT, TEST_SYSTEMD, TEST_TCP,
 };
 
-use Preset::{Absent, Needed, Off, Table, Unset, Value};
+use std::time::Duration;
+
+use super::ahead::{Ahead, Form};
+use Preset::{Needed, Table, Unset, Value};
 use Scope::{Group, Host};
 
 /// A table of the configuration.
@@ -37,14 +40,12 @@ pub(super) struct Key {
 }
 
 /// What holds without the key. Values are written as in TOML.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Preset {
     /// The key is of the contract, its mechanism is not in this version.
-    Absent,
+    Ahead(Ahead),
     /// It has to be there.
     Needed { example: &'static str },
-    /// The same, but one value says that the mechanism is not wanted and is accepted.
-    Off { only: &'static str },
     /// A table of its own.
     Table,
     /// There is no value to write down.
@@ -66,6 +67,20 @@ impl Section {
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
+
+    /// Whether the table as a whole is ahead of this version.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.keys.iter().all(|key| matches!(key.preset, Preset::Ahead(_)))
+    }
+}
+
+const fn ahead(form: Form, off: &'static str, instead: &'static str) -> Preset {
+    Preset::Ahead(Ahead { form, off, refused: &[], instead })
+}
+
+/// The same, with values that are errors.
+const fn refused(form: Form, off: &'static str, refused: &'static [&'static str], instead: &'static str) -> Preset {
+    Preset::Ahead(Ahead { form, off, refused, instead })
 }
 
 const fn key(name: &'static str, form: &'static str, preset: Preset, scope: Scope, meaning: &'static str) -> Key {
@@ -89,17 +104,17 @@ pub(super) const ROOT: Section = Section {
             "The loads of this host."),
         key("dns", "table", Table, Host,
             "The name server of this host."),
-        key("snmp", "table", Absent, Host,
+        key("snmp", "table", ahead(Form::Table(&SNMP), "", "nobody is sent a trap: have a program read `raisctl status --json`"), Host,
             "SNMP traps and AgentX."),
-        key("web", "table", Absent, Host,
+        key("web", "table", ahead(Form::Table(&WEB), "", "the same is told on the Unix socket: raisctl status --json"), Host,
             "Status page and metrics."),
-        key("recorder", "table", Absent, Host,
+        key("recorder", "table", ahead(Form::Table(&RECORDER), "", "nothing is recorded on disk; the log tells every move"), Host,
             "The flight recorder."),
-        key("scheduling", "table", Absent, Host,
+        key("scheduling", "table", ahead(Form::Table(&SCHEDULING), "", "the daemon runs like any other; the unit file can give it CPUSchedulingPolicy="), Host,
             "Real-time scheduling and locked memory."),
-        key("directory", "table", Absent, Host,
+        key("directory", "table", ahead(Form::Table(&DIRECTORY), "", "hosts find each other through their groups' messages"), Host,
             "The directory of a swarm."),
-        key("latency", "array of tables", Absent, Host,
+        key("latency", "array of tables", ahead(Form::Tables(&LATENCY), "", "only a swarm reads latencies"), Host,
             "Latencies between locations of a swarm."),
     ],
 };
@@ -135,13 +150,13 @@ pub(super) const GROUP: Section = Section {
             "The group's name, the same on all its hosts."),
         key("address", "multicast address, port 4242 unless given", Needed { example: "\"239.255.42.1:4242\"" }, Host,
             "Group address. Several groups may share one."),
-        key("peers", "array of addresses", Off { only: "[]" }, Host,
+        key("peers", "array of addresses", refused(Form::Addresses, "[]", &["[...]"], "hosts find each other by multicast"), Host,
             "Unicast seeds instead of a group address."),
         key("interface", "interface name", Needed { example: "\"eth0\"" }, Host,
             "Service interface: where the service addresses live."),
         key("role", "\"server\" or \"observer\"", Value("\"server\""), Host,
             "An observer hears everything, says not-ok and is assigned nothing."),
-        key("placement", "\"leader\"", Off { only: "\"leader\"" }, Group,
+        key("placement", "\"leader\" or \"swarm\"", refused(Form::Choice(&["leader", "swarm"]), "\"leader\"", &["\"swarm\""], "a leader places the addresses"), Group,
             "Who decides: the leader, or each host of a swarm for itself."),
         key("preferred", "array of service addresses, or a table of such arrays by host name", Value("[]"), Host,
             "What this host brings into the group; nothing: a hot spare. Without prefix length /32 or /128, the recommended form."),
@@ -156,21 +171,21 @@ pub(super) const GROUP: Section = Section {
         key("assign", "\"random\", \"fair\" or \"least-loaded\"", Value("\"random\""), Group,
             "How the leader picks among equals. fair: fewest addresses, then least utilized, then lowest id. \
              least-loaded: least utilized, then fewest addresses, then lowest id."),
-        key("handover", "\"break\"", Off { only: "\"break\"" }, Group,
+        key("handover", "\"break\"", refused(Form::Choice(&["break", "overlap"]), "\"break\"", &["\"overlap\""], "the old holder lets go before the next begins"), Group,
             "Whether the next holder waits until the last one has let go."),
         key("failback", "duration, 0s to 100y, or \"never\"", Value("\"0s\""), Group,
             "A preferred host gets its address back when it has been well for so long."),
         key("rebalance", "duration, 1s to 100y, or \"never\"", Value("\"never\""), Group,
             "Floating addresses of an uneven pool are evened out after so long."),
-        key("partition", "\"serve\"", Off { only: "\"serve\"" }, Group,
+        key("partition", "\"serve\" or \"majority\"", refused(Form::Choice(&["serve", "majority"]), "\"serve\"", &["\"majority\""], "each part of a divided pool serves everything"), Group,
             "What a part of the pool does on its own: serve everything, or only with a majority."),
-        key("witness", "array of addresses", Off { only: "[]" }, Host,
+        key("witness", "array of addresses", ahead(Form::Addresses, "[]", "no witness is asked"), Host,
             "Addresses outside the pool that a well-connected host reaches."),
-        key("lease", "\"off\"", Off { only: "\"off\"" }, Host,
+        key("lease", "duration from 1s, or \"off\"", ahead(Form::Duration(SECOND, "off"), "\"off\"", "the addresses of a daemon that hangs or is killed stay until it runs again"), Host,
             "Kernel lifetime of held addresses."),
-        key("fence", "\"off\"", Off { only: "\"off\"" }, Host,
+        key("fence", "\"auto\", \"require\" or \"off\"", refused(Form::Choice(&["auto", "require", "off"]), "\"off\"", &["\"require\""], "a host that hangs goes on answering for its addresses"), Host,
             "nftables fence that closes when the promise ends."),
-        key("conflict", "\"off\"", Off { only: "\"off\"" }, Host,
+        key("conflict", "\"detect\", \"probe\" or \"off\"", refused(Form::Choice(&["detect", "probe", "off"]), "\"off\"", &["\"probe\""], "another user of an address is not looked for"), Host,
             "Detection of other users of an address by ARP and ND."),
         key("all_failed", "\"release\" or \"keep\"", Value("\"release\""), Group,
             "What holders do when every host fails its tests."),
@@ -190,9 +205,9 @@ pub(super) const GROUP: Section = Section {
             "Announcements of held addresses."),
         key("dns", "table", Table, Group,
             "The group's zone."),
-        key("data_set", "array of tables", Absent, Host,
+        key("data_set", "array of tables", ahead(Form::Tables(&DATA_SET), "", "only a swarm has data sets"), Host,
             "Data sets of a swarm."),
-        key("fitness", "table", Absent, Group,
+        key("fitness", "table", ahead(Form::Table(&FITNESS), "", "only a swarm reads it"), Group,
             "Fitness of hosts in a swarm."),
     ],
 };
@@ -224,7 +239,7 @@ pub(super) const ANNOUNCE: Section = Section {
             "Announcements after an acquire, spread over a second."),
         key("refresh", "duration, 1s to 1h", Value("\"30s\""), Host,
             "Time between two announcements of a held address."),
-        key("unicast", "array of addresses", Off { only: "[]" }, Host,
+        key("unicast", "array of addresses", ahead(Form::Addresses, "[]", "routers learn from the announcements that everybody gets"), Host,
             "Routers that are told directly as well."),
     ],
 };
@@ -264,19 +279,19 @@ pub(super) const DNS: Section = Section {
         key("listen", "array of addresses, port 53 unless given",
             Unset { example: "[\"10.0.0.11:53\"]", otherwise: "port 53 of the control addresses" }, Host,
             "Where to answer, UDP and TCP."),
-        key("allow_transfer", "array", Off { only: "[]" }, Host,
+        key("allow_transfer", "array", refused(Form::Addresses, "[]", &["[...]"], "zones are not transferred"), Host,
             "Who may pull a zone (AXFR)."),
-        key("notify", "array", Off { only: "[]" }, Host,
+        key("notify", "array", ahead(Form::Endpoints(53), "[]", "nobody is told of changes: secondaries cannot be kept in step"), Host,
             "Who is told of changes (NOTIFY)."),
-        key("zone_dir", "path", Absent, Host,
+        key("zone_dir", "path", ahead(Form::Path, "", "no zone file is written"), Host,
             "Where zone files are written."),
-        key("zone_command", "path", Absent, Host,
+        key("zone_command", "path", ahead(Form::Path, "", "no zone file is written"), Host,
             "What runs after a zone file changed."),
-        key("update", "array", Off { only: "[]" }, Host,
+        key("update", "array", ahead(Form::Servers, "[]", "no other name server is told"), Host,
             "Servers that zones are pushed to (RFC 2136)."),
-        key("rate_limit", "integer", Off { only: "0" }, Host,
+        key("rate_limit", "integer", Value("0"), Host,
             "Answers per second and client network; 0: no limit."),
-        key("dnssec", "boolean", Off { only: "false" }, Host,
+        key("dnssec", "boolean", refused(Form::Flag, "false", &["true"], "zones are not signed"), Host,
             "Signed zones."),
     ],
 };
@@ -304,6 +319,123 @@ pub(super) const KEY: Section = Section {
             "256 random bits."),
     ],
 };
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[rustfmt::skip] // a key in two lines
+pub(super) const DATA_SET: Section = Section {
+    header: "[[group.data_set]]",
+    meaning: "Something other than an address that a swarm manages.",
+    keys: &[
+        key("name", "word", ahead(Form::Text, "", SWARM), Host,
+            "The data set's name."),
+        key("location", "word", ahead(Form::Text, "", SWARM), Host,
+            "Where it belongs."),
+        key("url", "text", ahead(Form::Text, "", SWARM), Host,
+            "Where its content is; for the scripts."),
+        key("requires", "array of words", ahead(Form::Words, "", SWARM), Host,
+            "Capabilities that a holder needs."),
+    ],
+};
+
+#[rustfmt::skip] // a key in two lines
+pub(super) const FITNESS: Section = Section {
+    header: "[group.fitness]",
+    meaning: "Which host of a swarm is the fittest.",
+    keys: &[
+        key("order", "array of words", ahead(Form::Words, "", SWARM), Group,
+            "What counts, after capabilities and before the host id."),
+        key("hysteresis", "duration", ahead(Form::Duration(Duration::ZERO, ""), "", SWARM), Group,
+            "A difference of latency that is none."),
+        key("residence", "duration", ahead(Form::Duration(Duration::ZERO, ""), "", SWARM), Group,
+            "Nothing moves twice within it, except by failure."),
+    ],
+};
+
+#[rustfmt::skip] // a key in two lines
+pub(super) const SNMP: Section = Section {
+    header: "[snmp]",
+    meaning: "SNMP traps and AgentX.",
+    keys: &[
+        key("traps", "array of addresses, port 162 unless given", ahead(Form::Endpoints(162), "", SNMP_ABSENT), Host,
+            "Who is sent traps."),
+        key("version", "\"2c\" or \"3\"", ahead(Form::Choice(&["2c", "3"]), "", SNMP_ABSENT), Host,
+            "Version of SNMP."),
+        key("credentials_file", "absolute path", ahead(Form::Path, "", SNMP_ABSENT), Host,
+            "User, authentication and privacy keys of version 3."),
+        key("agentx", "absolute path", ahead(Form::Path, "", SNMP_ABSENT), Host,
+            "Socket of the agent that the tables are registered with."),
+    ],
+};
+
+#[rustfmt::skip] // a key in two lines
+pub(super) const WEB: Section = Section {
+    header: "[web]",
+    meaning: "Status page and metrics.",
+    keys: &[
+        key("listen", "address, port 4243 unless given", ahead(Form::Endpoint(4243), "", "there is no page"), Host,
+            "Where to answer."),
+    ],
+};
+
+#[rustfmt::skip] // a key in two lines
+pub(super) const RECORDER: Section = Section {
+    header: "[recorder]",
+    meaning: "The flight recorder.",
+    keys: &[
+        key("size", "size", ahead(Form::Size, "", "nothing is recorded"), Host,
+            "What it may take on disk."),
+    ],
+};
+
+#[rustfmt::skip] // a key in two lines
+pub(super) const SCHEDULING: Section = Section {
+    header: "[scheduling]",
+    meaning: "Real-time scheduling and locked memory.",
+    keys: &[
+        key("realtime", "boolean", ahead(Form::Flag, "", "ordinary priority"), Host,
+            "Whether the daemon runs before all ordinary programs."),
+        key("lock_memory", "boolean", ahead(Form::Flag, "", "memory may be swapped out"), Host,
+            "Whether its memory stays in memory."),
+    ],
+};
+
+#[rustfmt::skip] // a key in two lines
+pub(super) const DIRECTORY: Section = Section {
+    header: "[directory]",
+    meaning: "Where the hosts of a swarm find each other.",
+    keys: &[
+        key("kind", "\"messages\" or \"etcd\"", refused(Form::Choice(&["messages", "etcd"]), "", &["\"etcd\""], "hosts find each other through their groups' messages"), Host,
+            "The group's own messages, or etcd."),
+        key("endpoints", "array of texts", ahead(Form::Words, "", SWARM), Host,
+            "Where etcd answers."),
+        key("ttl", "duration", ahead(Form::Duration(SECOND, ""), "", SWARM), Host,
+            "Lease of a host."),
+        key("ca_file", "absolute path", ahead(Form::Path, "", SWARM), Host,
+            "Certificates that etcd's are checked against."),
+        key("cert_file", "absolute path", ahead(Form::Path, "", SWARM), Host,
+            "This host's certificate."),
+        key("key_file", "absolute path", ahead(Form::Path, "", SWARM), Host,
+            "This host's key."),
+        key("user", "text", ahead(Form::Text, "", SWARM), Host,
+            "User at etcd."),
+    ],
+};
+
+#[rustfmt::skip] // a key in two lines
+pub(super) const LATENCY: Section = Section {
+    header: "[[latency]]",
+    meaning: "Latency between two locations of a swarm.",
+    keys: &[
+        key("between", "array of two words", ahead(Form::Words, "", SWARM), Host,
+            "The locations."),
+        key("rtt", "duration", ahead(Form::Duration(Duration::ZERO, ""), "", SWARM), Host,
+            "Time there and back."),
+    ],
+};
+
+const SWARM: &str = "there is no swarm";
+const SNMP_ABSENT: &str = "there is no SNMP";
 
 /// All tables of the configuration, in the order of the reference.
 pub(super) const SECTIONS: &[&Section] = &[

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::ahead::Ahead;
 use super::schema::{KEY, Preset, SECTIONS, Scope, Section};
 use super::*;
 use crate::types::host::HostId;
@@ -79,9 +80,9 @@ fn the_defaults_that_are_documented_are_those_that_hold() {
     let without = every_table(|_| String::new());
     let with = every_table(|section| {
         let written = section.keys.iter().filter_map(|key| match key.preset {
-            Preset::Off { only } => Some(format!("{} = {only}\n", key.name)),
+            Preset::Ahead(Ahead { off, .. }) if !off.is_empty() => Some(format!("{} = {off}\n", key.name)),
             Preset::Value(value) => Some(format!("{} = {value}\n", key.name)),
-            Preset::Absent | Preset::Needed { .. } | Preset::Table | Preset::Unset { .. } => None,
+            Preset::Ahead(_) | Preset::Needed { .. } | Preset::Table | Preset::Unset { .. } => None,
         });
         written.collect()
     });
@@ -91,7 +92,7 @@ fn the_defaults_that_are_documented_are_those_that_hold() {
 #[test]
 fn every_key_is_read() {
     for section in SECTIONS {
-        for key in section.keys.iter().filter(|key| !matches!(key.preset, Preset::Absent | Preset::Off { .. })) {
+        for key in section.keys.iter().filter(|key| !matches!(key.preset, Preset::Ahead(_))) {
             if section.key("kind").is_some() && key.name == "kind" {
                 continue;
             }
@@ -100,7 +101,7 @@ fn every_key_is_read() {
             // Where the key is there already, the date takes its place.
             let text: String = match key.preset {
                 Preset::Needed { example } => text.replacen(&format!("{} = {example}\n", key.name), "", 1),
-                Preset::Absent | Preset::Off { .. } | Preset::Table | Preset::Unset { .. } | Preset::Value(_) => text,
+                Preset::Ahead(_) | Preset::Table | Preset::Unset { .. } | Preset::Value(_) => text,
             };
             let errors = loaded(&text).expect_err(&text).to_string();
             let table = section.header.trim_matches(['[', ']']);
@@ -129,7 +130,13 @@ fn the_file_of_defaults_loads_as_it_is_and_uncommented() {
         let table = uncommented[start..].split("\n[").next().unwrap();
         for key in section.keys {
             let is_shown = table.contains(&format!("\n{} = ", key.name));
-            assert_eq!(is_shown, !matches!(key.preset, Preset::Absent | Preset::Table), "{} {}", section.header, key.name);
+            assert_eq!(
+                is_shown,
+                !matches!(key.preset, Preset::Ahead(Ahead { off: "", .. }) | Preset::Table),
+                "{} {}",
+                section.header,
+                key.name
+            );
         }
     }
 }
@@ -296,9 +303,11 @@ fn table(section: &Section, before: &[&Section]) -> String {
             continue;
         }
         let default = match key.preset {
-            Preset::Absent => String::from("not available"),
+            Preset::Ahead(Ahead { off, instead, .. }) => {
+                let off = if off.is_empty() { String::new() } else { format!("`{off}`; ") };
+                format!("{off}another has no effect: {instead}")
+            }
             Preset::Needed { example } => format!("needed; `{example}`"),
-            Preset::Off { only } => format!("`{only}`, the only value"),
             Preset::Table => String::from("none"),
             Preset::Unset { otherwise, .. } => otherwise.to_owned(),
             Preset::Value(value) => format!("`{value}`"),
