@@ -304,8 +304,11 @@ fn table(section: &Section, before: &[&Section]) -> String {
         }
         let default = match key.preset {
             Preset::Ahead(Ahead { off, instead, .. }) => {
-                let off = if off.is_empty() { String::new() } else { format!("`{off}`; ") };
-                format!("{off}another has no effect: {instead}")
+                if off.is_empty() {
+                    format!("without effect: {instead}")
+                } else {
+                    format!("`{off}`; others without effect: {instead}")
+                }
             }
             Preset::Needed { example } => format!("needed; `{example}`"),
             Preset::Table => String::from("none"),
