@@ -9,6 +9,7 @@ pub mod event;
 mod health;
 pub(crate) mod monitor;
 mod requests;
+pub mod simulate;
 pub(crate) mod turn;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@
 
 pub(crate) mod announcements;
 pub(crate) mod back_off;
+pub(crate) mod balance;
 pub(crate) mod commands;
 pub(crate) mod control;
 pub(crate) mod entry;
@@ -34,6 +35,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use self::commands::Commands;
+use self::control::{Evening, Tables};
 use self::entry::OwnEntry;
 use self::episodes::Episodes;
 use self::holding::{Holdings, Manner};
@@ -140,6 +142,8 @@ pub(crate) struct Monitor {
     leader: Option<HostId>,
     /// Since when this host has been fit to serve without a break.
     well_since: Option<Time>,
+    /// Since when this host, as leader, has seen floating addresses uneven.
+    uneven_since: Option<Time>,
     /// Items that this host and another hold at the same time.
     rivals: BTreeSet<Item>,
     /// Addresses of the group's interface that carry no mark of ours.
@@ -185,6 +189,7 @@ impl Monitor {
             settled_said: None,
             leader: None,
             well_since: None,
+            uneven_since: None,
             rivals: BTreeSet::new(),
             foreign: BTreeSet::new(),
             unproved: 0,
@@ -407,6 +412,7 @@ impl Monitor {
             self.lead(turn);
         } else {
             self.commands.drop_pending();
+            self.uneven_since = None;
         }
         self.take_over_found(turn);
         self.note_rivals(now);
@@ -523,7 +529,9 @@ impl Monitor {
             self.items.expire(&item);
             turn.report(Report::Expired { item, why });
         }
-        let outcome = control::control(&self.tables(now));
+        let mut tables = self.tables(now);
+        tables.evening = self.evening(now, &tables);
+        let outcome = control::control(&tables);
         self.episodes.control(turn, &outcome);
         for decision in &outcome.decisions {
             turn.report(Report::Decided {
@@ -545,6 +553,16 @@ impl Monitor {
         }
         self.decide_zone(turn);
         self.episodes.configurations(turn, self.policy.shared.config_hash(), &self.hosts);
+    }
+
+    /// Whether floating addresses are evened out: when they have been uneven for so long.
+    fn evening(&mut self, now: Time, tables: &Tables) -> Evening {
+        let Some(after) = self.policy.shared.rebalance else { return Evening::Off };
+        if after.is_zero() {
+            return Evening::Due;
+        }
+        self.uneven_since = if control::is_uneven(tables) { self.uneven_since.or(Some(now)) } else { None };
+        if self.uneven_since.is_some_and(|since| now.since(since) >= after) { Evening::Due } else { Evening::Off }
     }
 
     fn decide_zone(&mut self, turn: &mut Turn<'_>) {

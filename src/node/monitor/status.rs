@@ -12,7 +12,7 @@ use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, Role};
 use crate::types::item::{Item, ItemState};
 use crate::types::policy::Failback;
 use crate::types::time::Time;
-use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, WithheldView, ZoneView};
+use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, WithheldView, ZonePolicyView, ZoneView};
 
 impl Monitor {
     /// The group as this host sees it.
@@ -38,6 +38,13 @@ impl Monitor {
                     Failback::Never => "never".to_owned(),
                 },
                 all_failed: shared.all_failed,
+                orphan_lifetime_ms: millis(shared.orphan_lifetime),
+                zone: shared.zone.as_ref().map(|zone| ZonePolicyView {
+                    high_water: zone.high_water,
+                    low_water: zone.low_water,
+                    min_addresses: zone.min_addresses,
+                    when_empty: zone.when_empty,
+                }),
             },
             hosts,
             addresses: self.items.living().filter_map(|(item, known)| self.address_view(now, item, known)).collect(),
@@ -112,6 +119,7 @@ impl Monitor {
             epoch: known.epoch.0,
             since_ms: millis(self.meters.since(now, item)),
             reason: self.reason(now, item, known, &holders),
+            pinned: false,
             orphan_remaining_ms: (!claimed).then(|| millis(known.remaining(now))),
             advertised: self.policy.shared.zone.is_some() && self.published.addresses.contains(&address),
             unserved_ms_total: millis(unserved),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Monitor;
-use super::control::{AddressRow, Holder, HostRow, Tables};
+use super::control::{AddressRow, Evening, Holder, HostRow, Tables};
 use super::hosts::Host;
 use super::items::Claims;
 use super::zone::{self, Candidate};
@@ -70,6 +70,7 @@ impl Monitor {
             group: self.policy.name.clone(),
             assign: self.policy.shared.assign,
             failback: self.policy.shared.failback,
+            evening: Evening::Off,
             frozen: self.hosts.live().any(|(_, host)| host.frozen(now).is_some()),
             unknown_holdings: self.hosts.live().any(|(_, host)| !host.whole),
             databases_agree: self.hosts.live().all(|(_, host)| host.whole && host.head.database == extent),
@@ -116,7 +117,7 @@ impl Monitor {
         }
         for (id, item, epoch) in self.commands.pending_acquires() {
             if let Some(row) = rows.get_mut(item) {
-                row.holders.entry(id).or_insert(Holder { state: ItemState::Acquiring, epoch, commanded: true });
+                row.holders.entry(id).or_insert(Holder { state: ItemState::Acquiring, epoch, commanded: true, pinned: false });
             }
         }
         rows
@@ -185,7 +186,7 @@ fn add_claim(rows: &mut BTreeMap<Item, AddressRow>, id: HostId, item: &HostItem,
         row.preferred_by.insert(id);
     }
     if is_held {
-        row.holders.insert(id, Holder { state: item.state, epoch: item.epoch, commanded });
+        row.holders.insert(id, Holder { state: item.state, epoch: item.epoch, commanded, pinned: false });
     }
     if in_back_off {
         row.back_off.insert(id);
