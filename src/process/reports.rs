@@ -9,7 +9,6 @@ use crate::types::host::{Duty, HostId};
 use crate::types::message::CommandKind;
 
 /// Writes a report to the log. `group` is empty for what concerns the host.
-#[expect(clippy::too_many_lines, reason = "a table: one arm for each report, in the order of the enum")]
 pub(super) fn log(group: &str, report: &Report) {
     match report {
         Report::Acquired { item, epoch, reason } => {
