@@ -18,7 +18,9 @@ use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
 use raisd::operator::words::{millis, read_duration};
 use raisd::operator::zone;
-use raisd::ports::api::call::{Call, DRAIN_TIME_MAX, Drain, Expire, Forget, Quiesce, Resume};
+use raisd::ports::api::call::{
+    Call, DRAIN_TIME_MAX, Drain, Expire, FREEZE_TIME_MAX, Forget, Freeze, Move, Quiesce, Rebalance, Resume, Thaw,
+};
 use raisd::types::item::ServiceAddress;
 use raisd::types::view::View;
 use serde::Serialize;
@@ -108,6 +110,41 @@ enum Command {
         #[arg(long, default_value = "60s", value_parser = drain_timeout, value_name = "DURATION")]
         timeout: Duration,
     },
+    /// Put an address on a host; without a host: home
+    ///
+    /// Waits until it is there. It stays there until another reason moves it. The leader refuses what its rules do not allow.
+    Move {
+        /// The address; a prefix length is accepted and has no meaning
+        #[arg(value_parser = service_address)]
+        address: IpAddr,
+        /// The host's id or name; none: its preferred host
+        host: Option<String>,
+        #[command(flatten)]
+        groups: Groups,
+        /// How long to wait: a whole number and ms, s, m or h
+        #[arg(long, default_value = "60s", value_parser = drain_timeout, value_name = "DURATION")]
+        timeout: Duration,
+    },
+    /// No moves at all in the group, whatever happens; ends by itself
+    Freeze {
+        #[command(flatten)]
+        groups: Groups,
+        #[command(flatten)]
+        reason: Reason,
+        /// How long: a whole number and ms, s, m, h or d, at most a week
+        #[arg(long = "for", default_value = "1h", value_parser = freeze_duration, value_name = "DURATION")]
+        duration: Duration,
+    },
+    /// End a freeze
+    Thaw {
+        #[command(flatten)]
+        groups: Groups,
+    },
+    /// Even out floating addresses once
+    Rebalance {
+        #[command(flatten)]
+        groups: Groups,
+    },
     /// Forget an address that its preferred host no longer brings
     Expire {
         /// The address; a prefix length is accepted and has no meaning
@@ -151,6 +188,18 @@ fn drain_timeout(text: &str) -> Result<Duration, String> {
         return Err(format!("{text} is longer than a drain is waited for, {}", millis(24 * 60 * 60 * 1000)));
     }
     Ok(timeout)
+}
+
+fn freeze_duration(text: &str) -> Result<Duration, String> {
+    let duration = read_duration(text)?;
+    if duration.is_zero() || duration > FREEZE_TIME_MAX {
+        return Err(format!("{text} is not longer than nothing and at most {}", millis(whole_millis(FREEZE_TIME_MAX))));
+    }
+    Ok(duration)
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn service_address(text: &str) -> Result<IpAddr, String> {
@@ -234,10 +283,18 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Quiesce { groups, reason } => call(&client, &Quiesce { group: groups.group, reason: reason.reason }).await,
         Command::Resume { groups, reason } => call(&client, &Resume { group: groups.group, reason: reason.reason }).await,
         Command::Drain { groups, reason, timeout } => {
-            let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            let message = drain(&client, &Drain { group: groups.group, reason: reason.reason, timeout_ms }).await?;
+            let call = Drain { group: groups.group, reason: reason.reason, timeout_ms: whole_millis(timeout) };
+            let message = drain(&client, &call).await?;
             print(&format!("{message}\n"))
         }
+        Command::Move { address, host, groups, timeout } => {
+            call(&client, &Move { address, host, group: groups.group, timeout_ms: whole_millis(timeout) }).await
+        }
+        Command::Freeze { groups, reason, duration } => {
+            call(&client, &Freeze { group: groups.group, for_ms: whole_millis(duration), reason: reason.reason }).await
+        }
+        Command::Thaw { groups } => call(&client, &Thaw { group: groups.group }).await,
+        Command::Rebalance { groups } => call(&client, &Rebalance { group: groups.group }).await,
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
         Command::Keygen { append: None } => print(&config::key_file_text()?),

@@ -70,7 +70,11 @@ pub struct GroupView {
     /// Whom this host holds to be leader.
     pub leader: Option<HostId>,
     /// No moves at all.
+    #[serde(default)]
     pub frozen: bool,
+    /// How much longer; `null`: it is not frozen.
+    #[serde(default)]
+    pub frozen_remaining_ms: Option<u64>,
     /// What placement reads of the configuration.
     pub policy: PolicyView,
     /// All hosts known, ordered by id.

@@ -188,6 +188,7 @@ fn own_entry(host: HostId, boot_id: BootId) -> Vec<Record> {
         state: ItemState::Online,
         epoch: Epoch(3),
         kernel: true,
+        pinned: false,
         failed: None,
     };
     let failed = HostItem {
@@ -198,6 +199,7 @@ fn own_entry(host: HostId, boot_id: BootId) -> Vec<Record> {
         state: ItemState::NotServing,
         epoch: Epoch(4),
         kernel: false,
+        pinned: false,
         failed: Some(FailedAcquire { count: 2, back_off: Duration::from_secs(10) }),
     };
     vec![
@@ -278,6 +280,7 @@ fn shared(host: HostId, boot_id: BootId) -> Vec<Record> {
         lifetime: Duration::from_secs(31_536_000),
         epoch: Epoch(3),
         tombstone: false,
+        returned: None,
     };
     let expired = AddressRecord {
         item: Item::Address(ip("2001:db8::99")),
@@ -289,6 +292,7 @@ fn shared(host: HostId, boot_id: BootId) -> Vec<Record> {
         lifetime: Duration::from_secs(31_536_000),
         epoch: Epoch(300),
         tombstone: true,
+        returned: None,
     };
     let relayed = HostHead {
         sequence: Sequence(77),
@@ -325,6 +329,7 @@ fn vectors() -> Vec<Vector> {
             state: ItemState::Online,
             epoch: Epoch(1),
             kernel: true,
+            pinned: false,
             failed: None,
         },
     });

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::balance::{self, Floating, Place};
 use super::extent;
+use super::returns;
 use crate::types::host::{Duty, HostId};
 use crate::types::item::{Epoch, Item, ItemState, Reason};
 use crate::types::message::CommandKind;
@@ -37,6 +38,16 @@ pub(crate) struct Tables {
     pub(crate) addresses: BTreeMap<Item, AddressRow>,
 }
 
+impl Tables {
+    /// The preferred host: of several that claim to be, the one that holds it, else the lowest eligible, else the lowest.
+    pub(crate) fn preferred_host(&self, row: &AddressRow) -> Option<HostId> {
+        let is_eligible = |host: &&HostId| self.hosts.get(host).is_some_and(HostRow::is_eligible);
+        let holding = row.preferred_by.iter().find(|host| row.holders.contains_key(host));
+        let eligible = row.preferred_by.iter().find(is_eligible);
+        holding.or(eligible).or(row.preferred_by.first()).copied()
+    }
+}
+
 /// Whether floating addresses are evened out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Evening {
@@ -44,6 +55,8 @@ pub(crate) enum Evening {
     Off,
     /// They have been uneven for `rebalance`.
     Due,
+    /// The operator asks for it: pins yield as well.
+    Asked,
 }
 
 /// One live host.
@@ -109,6 +122,8 @@ pub(crate) struct AddressRow {
     pub(crate) holders: BTreeMap<HostId, Holder>,
     /// Hosts not to be given it.
     pub(crate) back_off: BTreeSet<HostId>,
+    /// How often `failback` is doubled for it.
+    pub(crate) doublings: u32,
     /// Where the operator wants it.
     pub(crate) ordered: Option<HostId>,
     /// The highest epoch known or given out.
@@ -264,6 +279,7 @@ impl<'a> Step<'a> {
         let yields = match evening {
             Evening::Off => false,
             Evening::Due => !holder.pinned,
+            Evening::Asked => true,
         };
         number(*host).map(|host| if yields && holder.is_at_rest() { Place::Held(host) } else { Place::Fixed(host) })
     }
@@ -312,19 +328,13 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The preferred host: of several that claim to be, the one that holds it, else the lowest eligible, else the lowest.
+    /// The preferred host; that several claim to be it is told.
     fn preferred_host(&mut self, item: &Item, row: &AddressRow) -> Option<HostId> {
-        let holding = row.preferred_by.iter().find(|host| row.holders.contains_key(host));
-        let eligible = row.preferred_by.iter().find(|host| self.is_eligible(**host));
-        let chosen = holding.or(eligible).or(row.preferred_by.first()).copied();
+        let chosen = self.tables.preferred_host(row);
         if let Some(chosen) = chosen.filter(|_| row.preferred_by.len() > 1) {
             self.outcome.conflicts.insert(item.clone(), chosen);
         }
         chosen
-    }
-
-    fn is_eligible(&self, host: HostId) -> bool {
-        self.tables.hosts.get(&host).is_some_and(HostRow::is_eligible)
     }
 
     fn may_take(&self, host: HostId, row: &HostRow, item: &Item, address: &AddressRow) -> bool {
@@ -464,11 +474,8 @@ impl<'a> Step<'a> {
 
     fn is_wanted_home(&self, home: HostId, item: &Item, address: &AddressRow) -> bool {
         let Some(row) = self.tables.hosts.get(&home) else { return false };
-        let well = match self.tables.failback {
-            Failback::After(well_for) => row.well_for >= well_for,
-            Failback::Never => false,
-        };
-        well && !self.tables.unknown_holdings && self.may_take(home, row, item, address)
+        let is_well = returns::wait(self.tables.failback, address.doublings).is_some_and(|wait| row.well_for >= wait);
+        is_well && !self.tables.unknown_holdings && self.may_take(home, row, item, address)
     }
 
     /// Several serve it: the preferred host keeps it, else a spare, else one at random.
@@ -508,5 +515,7 @@ enum Choice {
     Nobody(&'static str),
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

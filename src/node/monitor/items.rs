@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::extent;
+use super::returns::Returns;
 use crate::types::host::{Extent, HostId};
 use crate::types::item::{Epoch, Item};
-use crate::types::message::AddressRecord;
+use crate::types::message::{AddressRecord, Returned};
 use crate::types::time::Time;
 
 /// The most addresses of a group that are remembered, tombstones included.
@@ -33,6 +34,10 @@ pub(crate) struct KnownItem {
     /// The highest epoch known.
     pub(crate) epoch: Epoch,
     pub(crate) tombstone: bool,
+    /// Its returns to its preferred host.
+    pub(crate) returns: Option<Returns>,
+    /// The epoch of the holding that the last return counted here has ended: told twice, it is one return.
+    returned_from: Epoch,
 }
 
 /// What live hosts say of one address.
@@ -80,6 +85,8 @@ impl Items {
             lifetime: record.lifetime,
             epoch: record.epoch,
             tombstone: record.tombstone,
+            returns: record.returned.map(|returned| Returns { at: now.minus(returned.ago), quick: returned.quick }),
+            returned_from: Epoch(0),
         };
         let merged = match self.known.get(&record.item) {
             None if self.known.len() >= ITEMS_MAX => return false,
@@ -106,6 +113,8 @@ impl Items {
                     lifetime,
                     epoch: Epoch(0),
                     tombstone: false,
+                    returns: None,
+                    returned_from: Epoch(0),
                 },
             };
             if is_claimed {
@@ -130,6 +139,15 @@ impl Items {
             changed |= self.put(item.clone(), known);
         }
         changed
+    }
+
+    /// Counts a return to the preferred host, from the holding with this epoch.
+    pub(crate) fn note_return(&mut self, now: Time, item: &Item, from: Epoch) {
+        if let Some(known) = self.known.get(item).filter(|known| known.returned_from < from) {
+            let returns = Some(Returns::after(now, known.returns));
+            let known = KnownItem { returns, returned_from: from, ..known.clone() };
+            self.put(item.clone(), known);
+        }
     }
 
     /// Buries an address: it is known no longer, here and, as the tombstone travels, everywhere.
@@ -202,6 +220,7 @@ impl KnownItem {
             lifetime: self.lifetime,
             epoch: self.epoch,
             tombstone: self.tombstone,
+            returned: self.returns.map(|returns| Returned { ago: now.since(returns.at), quick: returns.quick }),
         }
     }
 
@@ -218,7 +237,13 @@ impl KnownItem {
             std::cmp::Ordering::Equal if told.preferred_host > self.preferred_host => &told,
             std::cmp::Ordering::Equal => self,
         };
-        Self { epoch: self.epoch.max(told.epoch), home_served_at: self.home_served_at.max(told.home_served_at), ..younger.clone() }
+        Self {
+            epoch: self.epoch.max(told.epoch),
+            home_served_at: self.home_served_at.max(told.home_served_at),
+            returns: [self.returns, told.returns].into_iter().flatten().max_by_key(|returns| (returns.at, returns.quick)),
+            returned_from: self.returned_from.max(told.returned_from),
+            ..younger.clone()
+        }
     }
 
     /// How long it is still known if nobody claims it.
@@ -250,6 +275,7 @@ mod tests {
             lifetime: Duration::from_secs(100),
             epoch: Epoch(epoch),
             tombstone,
+            returned: None,
         }
     }
 

@@ -29,7 +29,8 @@ impl Monitor {
             name: self.policy.name.clone(),
             placement: "leader".to_owned(),
             leader: self.leader,
-            frozen: self.hosts.live().any(|(_, host)| host.frozen(now).is_some()),
+            frozen: self.is_frozen(now),
+            frozen_remaining_ms: self.frozen(now).map(millis),
             policy: PolicyView {
                 assign: shared.assign,
                 rebalance: shared.rebalance.map_or_else(|| "never".to_owned(), duration_text),
@@ -120,7 +121,7 @@ impl Monitor {
             epoch: known.epoch.0,
             since_ms: millis(self.meters.since(now, item)),
             reason: self.reason(now, item, known, &holders),
-            pinned: false,
+            pinned: self.is_pinned(item),
             orphan_remaining_ms: (!claimed).then(|| millis(known.remaining(now))),
             advertised: self.policy.shared.zone.is_some() && self.published.addresses.contains(&address),
             unserved_ms_total: millis(unserved),
@@ -171,6 +172,12 @@ impl Monitor {
             Some(host) if !host.is_live() => format!("is silent for {} s", now.since(host.heard_at).as_secs()),
             Some(host) => why_not(host.head.ok, host.head.settled, host.head.duty, !host.back_off(now, item).is_zero()),
         }
+    }
+
+    /// Whether the operator has moved it where it is.
+    fn is_pinned(&self, item: &Item) -> bool {
+        let mine = self.holdings.get(item).is_some_and(|held| held.is_pinned());
+        mine || self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|held| held.pinned))
     }
 
     /// The zone as this host answers it.

@@ -71,7 +71,7 @@ impl Monitor {
             assign: self.policy.shared.assign,
             failback: self.policy.shared.failback,
             evening: Evening::Off,
-            frozen: self.hosts.live().any(|(_, host)| host.frozen(now).is_some()),
+            frozen: self.is_frozen(now),
             unknown_holdings: self.hosts.live().any(|(_, host)| !host.whole),
             databases_agree: self.hosts.live().all(|(_, host)| host.whole && host.head.database == extent),
             hosts,
@@ -97,7 +97,9 @@ impl Monitor {
         let mut rows: BTreeMap<Item, AddressRow> = BTreeMap::new();
         for (item, known) in self.items.living() {
             let epoch = known.epoch.max(self.commands.given(item));
-            let row = AddressRow { prefix: known.prefix, known: true, floating: known.floating, epoch, ..AddressRow::default() };
+            let doublings = known.returns.map_or(0, |returns| returns.doublings(now));
+            let (prefix, floating) = (known.prefix, known.floating);
+            let row = AddressRow { prefix, known: true, floating, epoch, doublings, ..AddressRow::default() };
             rows.insert(item.clone(), row);
         }
         for (id, host) in self.hosts.live() {
@@ -186,7 +188,7 @@ fn add_claim(rows: &mut BTreeMap<Item, AddressRow>, id: HostId, item: &HostItem,
         row.preferred_by.insert(id);
     }
     if is_held {
-        row.holders.insert(id, Holder { state: item.state, epoch: item.epoch, commanded, pinned: false });
+        row.holders.insert(id, Holder { state: item.state, epoch: item.epoch, commanded, pinned: item.pinned });
     }
     if in_back_off {
         row.back_off.insert(id);
