@@ -185,14 +185,7 @@ impl Node {
         one_of(results, format!("no host {host:?} is known in any of these groups"))
     }
 
-    fn freeze(
-        &mut self,
-        now: Time,
-        token: Token,
-        group: Option<&str>,
-        wanted: Wanted,
-        actions: &mut Vec<Action>,
-    ) -> Option<Answer> {
+    fn freeze(&mut self, now: Time, token: Token, group: Option<&str>, wanted: Wanted, actions: &mut Vec<Action>) -> Option<Answer> {
         let groups = match self.groups(group) {
             Ok(groups) => groups,
             Err(refused) => return Some(refused),

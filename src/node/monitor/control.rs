@@ -516,6 +516,4 @@ enum Choice {
 }
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod tests;

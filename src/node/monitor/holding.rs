@@ -365,6 +365,13 @@ impl Holdings {
         holding.restore(turn, policy, item);
     }
 
+    /// Others have replaced an address that this host holds by one without our mark, which nobody would take off again.
+    pub(crate) fn mark_again(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item) {
+        if let Some(holding) = self.held.get_mut(item).filter(|holding| holding.stage == Stage::Online) {
+            holding.restore(turn, policy, item);
+        }
+    }
+
     /// Tries again what the kernel refused.
     pub(crate) fn beat(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy) {
         let is_stuck = |holding: &Holding| matches!(holding.stage, Stage::Stuck { .. } | Stage::UndoingStuck);

@@ -49,6 +49,8 @@ pub(crate) struct Claims {
     pub(crate) floated_by: BTreeSet<HostId>,
     /// Whether its preferred host serves it.
     pub(crate) home_served: bool,
+    /// Whether its preferred host does not take it because an operator said so.
+    pub(crate) home_excused: bool,
     /// The highest epoch in a host's entry.
     pub(crate) epoch: Epoch,
     /// Prefix length, of the lowest host that says.
@@ -101,42 +103,21 @@ impl Items {
         let mut changed = false;
         for (item, claims) in claims {
             let is_claimed = !claims.preferred_by.is_empty() || !claims.floated_by.is_empty();
-            let mut known = match self.known.get(item) {
-                Some(known) => known.clone(),
-                None if !is_claimed || self.known.len() >= ITEMS_MAX => continue,
-                None => KnownItem {
-                    prefix: claims.prefix,
-                    preferred_host: None,
-                    floating: false,
-                    claimed_at: now,
-                    home_served_at: None,
-                    lifetime,
-                    epoch: Epoch(0),
-                    tombstone: false,
-                    returns: None,
-                    returned_from: Epoch(0),
-                },
-            };
-            if is_claimed {
-                if known.tombstone {
-                    // Only a live host that prefers or floats it brings it back: above the tombstone.
-                    known.tombstone = false;
-                    known.epoch = known.epoch.next();
+            if !self.known.contains_key(item) {
+                if !is_claimed || self.known.len() >= ITEMS_MAX {
+                    continue;
                 }
-                known.claimed_at = now;
-                known.lifetime = lifetime;
-                known.prefix = claims.prefix;
-                known.floating = !claims.floated_by.is_empty();
-                // Of several the lowest, so that all databases agree; who of them gets it is for the control step.
-                known.preferred_host = claims.preferred_by.first().copied().or(known.preferred_host);
+                self.put(item.clone(), KnownItem::new(now, claims.prefix, lifetime));
+                changed = true;
             }
-            if claims.home_served {
-                known.home_served_at = Some(now);
+            let Some(known) = self.known.get_mut(item) else { continue };
+            let before = known.clone();
+            known.take_claims(now, claims, lifetime);
+            // Mostly only times have changed, which are in no digest.
+            if known.facts() != before.facts() {
+                self.digest ^= digest(item, &before) ^ digest(item, known);
+                changed = true;
             }
-            if !known.tombstone || claims.epoch > known.epoch {
-                known.epoch = known.epoch.max(claims.epoch);
-            }
-            changed |= self.put(item.clone(), known);
         }
         changed
     }
@@ -147,6 +128,19 @@ impl Items {
             let returns = Some(Returns::after(now, known.returns));
             let known = KnownItem { returns, returned_from: from, ..known.clone() };
             self.put(item.clone(), known);
+        }
+    }
+
+    /// A host has stopped in order: its returns have not failed.
+    pub(crate) fn end_returns(&mut self, now: Time, home: HostId) {
+        for (item, known) in &mut self.known {
+            if known.preferred_host == Some(home)
+                && let Some(returns) = known.returns
+            {
+                let before = digest(item, known);
+                known.returns = Some(returns.ended(now));
+                self.digest ^= before ^ digest(item, known);
+            }
         }
     }
 
@@ -164,15 +158,14 @@ impl Items {
         let dropped: Vec<Item> = self.known.iter().filter(|(_, known)| old(known)).map(|(item, _)| item.clone()).collect();
         for item in dropped {
             if let Some(known) = self.known.remove(&item) {
-                self.digest ^= extent::address_digest(&known.record(Time::START, &item));
+                self.digest ^= digest(&item, &known);
             }
         }
     }
 
     fn put(&mut self, item: Item, known: KnownItem) -> bool {
-        let digest = |known: &KnownItem| extent::address_digest(&known.record(Time::START, &item));
-        let before = self.known.get(&item).map(digest);
-        let after = digest(&known);
+        let before = self.known.get(&item).map(|known| digest(&item, known));
+        let after = digest(&item, &known);
         self.digest ^= before.unwrap_or(0) ^ after;
         self.known.insert(item, known);
         before != Some(after)
@@ -183,7 +176,7 @@ impl Items {
     }
 
     /// The addresses that are known: not expired, in order.
-    pub(crate) fn living(&self) -> impl Iterator<Item = (&Item, &KnownItem)> {
+    pub(crate) fn living(&self) -> impl Iterator<Item = (&Item, &KnownItem)> + Clone {
         self.known.iter().filter(|(_, known)| !known.tombstone)
     }
 
@@ -208,7 +201,58 @@ impl Items {
     }
 }
 
+fn digest(item: &Item, known: &KnownItem) -> u64 {
+    extent::address_digest(&known.record(Time::START, item))
+}
+
 impl KnownItem {
+    /// One that was never heard of before.
+    fn new(now: Time, prefix: u8, lifetime: Duration) -> Self {
+        Self {
+            prefix,
+            preferred_host: None,
+            floating: false,
+            claimed_at: now,
+            home_served_at: None,
+            lifetime,
+            epoch: Epoch(0),
+            tombstone: false,
+            returns: None,
+            returned_from: Epoch(0),
+        }
+    }
+
+    /// Takes what live hosts say of it.
+    fn take_claims(&mut self, now: Time, claims: &Claims, lifetime: Duration) {
+        if !claims.preferred_by.is_empty() || !claims.floated_by.is_empty() {
+            if self.tombstone {
+                // Only a live host that prefers or floats it brings it back: above the tombstone.
+                self.tombstone = false;
+                self.epoch = self.epoch.next();
+            }
+            self.claimed_at = now;
+            self.lifetime = lifetime;
+            self.prefix = claims.prefix;
+            self.floating = !claims.floated_by.is_empty();
+            // Of several the lowest, so that all databases agree; who of them gets it is for the control step.
+            self.preferred_host = claims.preferred_by.first().copied().or(self.preferred_host);
+        }
+        if claims.home_served {
+            self.home_served_at = Some(now);
+        }
+        if claims.home_excused {
+            self.returns = self.returns.map(|returns| returns.ended(now));
+        }
+        if !self.tombstone || claims.epoch > self.epoch {
+            self.epoch = self.epoch.max(claims.epoch);
+        }
+    }
+
+    /// What is in its digest.
+    fn facts(&self) -> impl PartialEq + use<> {
+        (self.prefix, self.preferred_host, self.floating, self.epoch, self.tombstone, self.returns.map_or(0, |returns| returns.quick))
+    }
+
     fn record(&self, now: Time, item: &Item) -> AddressRecord {
         AddressRecord {
             item: item.clone(),
@@ -242,6 +286,8 @@ impl KnownItem {
             home_served_at: self.home_served_at.max(told.home_served_at),
             returns: [self.returns, told.returns].into_iter().flatten().max_by_key(|returns| (returns.at, returns.quick)),
             returned_from: self.returned_from.max(told.returned_from),
+            // A group-wide key: this host's own while it knows the address, so that the leader's rules.
+            lifetime: self.lifetime,
             ..younger.clone()
         }
     }

@@ -188,7 +188,7 @@ impl Monitor {
             self.published.withheld.clone()
         } else {
             // Only the list travels; why others are not on it is worked out from the same facts.
-            zone::list(policy, &self.candidates(), &self.published.addresses).withheld
+            zone::list(policy, &self.candidates(&self.own_items(Time::START)), &self.published.addresses).withheld
         };
         let withheld = withheld.into_iter().filter(|(address, _)| !self.published.addresses.contains(address));
         Some(ZoneView {

@@ -258,7 +258,8 @@ impl Call for Forget {
 impl Call for Move {
     const PATH: &'static str = "/api/v1/move";
     const VERB: &'static str = "move";
-    const EXPECTED: &'static str = r#"{"address": ADDRESS, "host": ID-OR-NAME, "group": NAME, "timeout_ms": 60000}, all but the address optional"#;
+    const EXPECTED: &'static str =
+        r#"{"address": ADDRESS, "host": ID-OR-NAME, "group": NAME, "timeout_ms": 60000}, all but the address optional"#;
 
     fn to_request(&self) -> Result<Request, String> {
         let timeout = Duration::from_millis(self.timeout_ms);

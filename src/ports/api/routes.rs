@@ -19,7 +19,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::call::{
-    ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Freeze, Move, Quiesce, Rebalance, Resume, STATUS_PATH, Thaw, ZONE_PATH, Zones,
+    ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Freeze, Move, Quiesce, Rebalance, Resume, STATUS_PATH, Thaw, ZONE_PATH,
+    Zones,
 };
 use super::{Asked, BODY_BYTES_MAX, CONNECTIONS_MAX, Caller, SEND_TIME_MAX};
 use crate::node::event::{Answer, Request};
@@ -193,7 +194,9 @@ enum Failure {
     Unanswered(Duration),
     #[error("no group {group:?}; this host has: {}", known.join(", "))]
     UnknownGroup { group: String, known: Vec<String> },
-    #[error("no {0} here; there are {STATUS_PATH}, {ZONE_PATH} and /api/v1/{{quiesce,resume,drain,expire,forget,move,freeze,thaw,rebalance}}")]
+    #[error(
+        "no {0} here; there are {STATUS_PATH}, {ZONE_PATH} and /api/v1/{{quiesce,resume,drain,expire,forget,move,freeze,thaw,rebalance}}"
+    )]
     UnknownPath(String),
 }
 

@@ -223,7 +223,7 @@ impl Layout for CommandItem {
 }
 
 /// In the order of the list at version 1; a reason keeps its number for ever.
-const REASONS: [Reason; 18] = [
+const REASONS: [Reason; 17] = [
     Reason::Assigned,
     Reason::Drained,
     Reason::Duplicate,
@@ -241,8 +241,9 @@ const REASONS: [Reason; 18] = [
     Reason::RemovedByOthers,
     Reason::Stopped,
     Reason::TestFailed,
-    Reason::NotAccepted,
 ];
+
+const NOT_ACCEPTED: u8 = 19;
 
 impl Layout for Reason {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
@@ -264,12 +265,15 @@ impl Layout for Reason {
             Self::RemovedByOthers => 15,
             Self::Stopped => 16,
             Self::TestFailed => 17,
-            Self::NotAccepted => 18,
+            Self::NotAccepted => NOT_ACCEPTED,
         });
         Ok(())
     }
 
     fn take(from: &mut Reader<'_>) -> Result<Self, Flaw> {
-        take_value(from, "reason", |value| REASONS.get(usize::from(value).checked_sub(1)?).copied())
+        take_value(from, "reason", |value| match value {
+            NOT_ACCEPTED => Some(Reason::NotAccepted),
+            value => REASONS.get(usize::from(value).checked_sub(1)?).copied(),
+        })
     }
 }
