@@ -289,6 +289,7 @@ impl Pool {
             since_ms: if stays { before.since_ms } else { 0 },
             reason: self.reason(&item, row, preferred_host, last),
             pinned: row.holders.values().any(|holder| holder.pinned),
+            failback_remaining_ms: None,
             orphan_remaining_ms,
             advertised: zone.is_some_and(|zone| zone.advertised.contains(&before.address)),
             served_by,
@@ -303,6 +304,7 @@ impl Pool {
             ([], _) => last.cannot_assign.get(item).copied().unwrap_or("no host is eligible").to_owned(),
             ([_, _, ..], _) => "held by several hosts".to_owned(),
             ([holder], Some(home)) if *holder == home => "preferred host is well".to_owned(),
+            ([_], _) if row.holders.values().any(|holder| holder.pinned) => "moved here by an operator".to_owned(),
             ([_], Some(home)) => match self.tables.hosts.get(&home) {
                 None => format!("preferred host {home} is not there"),
                 Some(host) if host.is_eligible() => format!("preferred host {home} does not get it back"),

@@ -86,7 +86,8 @@ fn sentence(group: &GroupView, terminal: Terminal) -> String {
         clauses.push(terminal.paint(Tone::Doubtful, "no leader known"));
     }
     if group.frozen {
-        clauses.push(terminal.paint(Tone::Doubtful, "frozen"));
+        let left = group.frozen_remaining_ms.map_or_else(String::new, |left| format!(" for another {}", millis(left)));
+        clauses.push(terminal.paint(Tone::Doubtful, &format!("frozen{left}")));
     }
     if group.hosts.iter().any(|host| host.is_self && !host.settled) {
         clauses.push(terminal.paint(Tone::Doubtful, "this host is still listening"));

@@ -291,6 +291,15 @@ pub struct AddressView {
     /// The operator has moved it there: it stays until another reason moves it.
     #[serde(default)]
     pub pinned: bool,
+    /// How long its preferred host must have been well to get it back; `null`: it never does, or there is none.
+    #[serde(default)]
+    pub failback_ms: Option<u64>,
+    /// How often that has doubled because returns did not last.
+    #[serde(default)]
+    pub failback_doublings: u32,
+    /// Until its preferred host, which is well, gets it back; `null`: that is not being waited for.
+    #[serde(default)]
+    pub failback_remaining_ms: Option<u64>,
     /// Until it expires; `null`: it is not orphaned.
     pub orphan_remaining_ms: Option<u64>,
     /// In the zone.

@@ -14,7 +14,7 @@ use crate::types::time::Time;
 /// A freeze that lasts longer than this is a forgotten one.
 pub(crate) const FREEZE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How long an operator waits until the leader heeds his word: a few heartbeats at most, unless nobody leads.
+/// How long an operator waits until everybody heeds his word: a few heartbeats at most, unless somebody is deaf.
 const HEEDED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The newest word.
@@ -51,6 +51,15 @@ pub(crate) enum Change {
     Thawed {
         by: Option<HostId>,
     },
+}
+
+/// Whether the group is frozen, as its hosts say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Heed {
+    /// `None`: nobody leads.
+    pub(crate) leader: Option<bool>,
+    /// All live hosts; `None`: they differ.
+    pub(crate) others: Option<bool>,
 }
 
 /// The freeze of one group.
@@ -116,11 +125,13 @@ impl Freezing {
         }
     }
 
-    /// Those whose word the leader heeds (`frozen`: what he says; `None`: nobody leads), or who have waited long enough.
-    pub(crate) fn take_answers(&mut self, now: Time, frozen: Option<bool>) -> Vec<(Token, Result<Wanted, Wanted>)> {
-        let is_heeded = |waiting: &Waiting| frozen == Some(matches!(waiting.wanted, Wanted::Frozen(_)));
+    /// Those whose word every live host heeds, or who have waited long enough: then the leader's heed is what counts.
+    pub(crate) fn take_answers(&mut self, now: Time, heed: Heed) -> Vec<(Token, Result<Wanted, Wanted>)> {
+        let wants = |waiting: &Waiting| matches!(waiting.wanted, Wanted::Frozen(_));
+        let is_heeded = |waiting: &Waiting| heed.leader == Some(wants(waiting));
+        let by_all = |waiting: &Waiting| is_heeded(waiting) && heed.others == Some(wants(waiting));
         let (ended, waiting): (Vec<Waiting>, Vec<Waiting>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| is_heeded(waiting) || waiting.until <= now);
+            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| by_all(waiting) || waiting.until <= now);
         self.waiting = waiting;
         ended.into_iter().map(|ended| (ended.token, if is_heeded(&ended) { Ok(ended.wanted) } else { Err(ended.wanted) })).collect()
     }
@@ -184,14 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_answered_when_the_leader_heeds_him_or_does_not_in_time() {
+    fn an_operator_is_answered_when_everybody_heeds_him_or_the_leader_does_in_time() {
+        let heed = |leader, others| Heed { leader, others };
         let mut freezing = Freezing::default();
         freezing.ask(at(0), host(1), Token(1), Wanted::Frozen(HOUR));
-        assert_eq!(freezing.take_answers(at(1), Some(false)), []);
-        assert_eq!(freezing.take_answers(at(1), Some(true)), [(Token(1), Ok(Wanted::Frozen(HOUR)))]);
+        assert_eq!(freezing.take_answers(at(1), heed(Some(false), Some(false))), []);
+        assert_eq!(freezing.take_answers(at(1), heed(Some(true), None)), []);
+        assert_eq!(freezing.take_answers(at(1), heed(Some(true), Some(true))), [(Token(1), Ok(Wanted::Frozen(HOUR)))]);
         freezing.ask(at(2), host(1), Token(2), Wanted::Thawed);
-        assert_eq!(freezing.take_answers(at(4), None), []);
-        assert_eq!(freezing.take_answers(at(5), None), [(Token(2), Err(Wanted::Thawed))]);
+        assert_eq!(freezing.take_answers(at(4), heed(None, Some(false))), []);
+        assert_eq!(freezing.take_answers(at(5), heed(None, Some(false))), [(Token(2), Err(Wanted::Thawed))]);
+        freezing.ask(at(5), host(1), Token(3), Wanted::Frozen(HOUR));
+        assert_eq!(freezing.take_answers(at(8), heed(Some(true), None)), [(Token(3), Ok(Wanted::Frozen(HOUR)))], "one is deaf");
     }
 
     #[test]

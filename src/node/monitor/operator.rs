@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Monitor;
 use super::control::{Evening, Outcome, Tables};
-use super::freezing::{Change, Wanted};
+use super::freezing::{Change, Heed, Wanted};
 use super::orders::{self, Standing};
 use super::wishes::{Ended, WishKey};
 use crate::node::action::Report;
@@ -68,14 +68,21 @@ impl Monitor {
         self.wishes.expire(now);
         let ended = self.wishes.take_ended();
         let wishes: Vec<Answered> = ended.into_iter().map(|ended| (ended.token, self.answer(&ended))).collect();
-        let heeded = match self.leader {
+        let freezes = self.freezing.take_answers(now, self.heed(now));
+        let freezes = freezes.into_iter().map(|(token, wanted)| (token, self.answer_freeze(wanted)));
+        wishes.into_iter().chain(freezes).collect()
+    }
+
+    /// Whether the group is frozen, as its hosts say.
+    fn heed(&self, now: Time) -> Heed {
+        let leader = match self.leader {
             Some(leader) if leader == self.identity.id => Some(self.is_frozen(now)),
             Some(leader) => self.hosts.get(leader).map(|host| host.frozen(now).is_some()),
             None => None,
         };
-        let freezes = self.freezing.take_answers(now, heeded);
-        let freezes = freezes.into_iter().map(|(token, wanted)| (token, self.answer_freeze(wanted)));
-        wishes.into_iter().chain(freezes).collect()
+        let mine = self.is_frozen(now);
+        let agree = self.hosts.live().all(|(_, host)| host.frozen(now).is_some() == mine);
+        Heed { leader, others: agree.then_some(mine) }
     }
 
     fn answer(&self, ended: &Ended) -> Result<String, String> {
