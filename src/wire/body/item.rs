@@ -272,7 +272,7 @@ impl Layout for Reason {
 
     fn take(from: &mut Reader<'_>) -> Result<Self, Flaw> {
         take_value(from, "reason", |value| match value {
-            NOT_ACCEPTED => Some(Reason::NotAccepted),
+            NOT_ACCEPTED => Some(Self::NotAccepted),
             value => REASONS.get(usize::from(value).checked_sub(1)?).copied(),
         })
     }
