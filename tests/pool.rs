@@ -27,3 +27,5 @@ mod many;
 mod networks;
 #[path = "pool/operator.rs"]
 mod operator;
+#[path = "pool/reload.rs"]
+mod reload;

@@ -96,6 +96,8 @@ enum Command {
         #[command(flatten)]
         groups: Groups,
     },
+    /// Have the daemon read its configuration again; a wrong one changes nothing and is exit code 2
+    Reload,
     /// Print a key file for a group, or add a key to one; needs no daemon
     Keygen {
         /// Add a key that only receives to this file; a file that is not there is made, with mode 600
@@ -150,7 +152,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) if error.is_unreached() => 3,
-            Self::Key(_) => 2,
+            Self::Client(ClientError::Configuration(_)) | Self::Key(_) => 2,
             Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
@@ -166,6 +168,8 @@ fn main() -> ExitCode {
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match &failure {
         Failure::NotWhole => {}
+        // With its places and carets, as it is.
+        Failure::Client(error @ ClientError::Configuration(_)) => eprintln!("{error}\n\nnothing is changed: the daemon goes on as before"),
         Failure::Client(_) | Failure::Key(_) | Failure::Output(_) | Failure::Runtime(_) => eprintln!("raisctl: {failure}"),
     }
     ExitCode::from(failure.exit_code())
@@ -194,6 +198,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
+        Command::Reload => print(&format!("{}\n", client.reload().await?)),
         Command::Keygen { append: None } => print(&config::key_file_text()?),
         Command::Keygen { append: Some(path) } => {
             let id = config::append_key(&path)?;

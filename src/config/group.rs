@@ -88,7 +88,7 @@ impl GroupRead {
             let (name, interface, scripts) = (name?.value, interface?.value, scripts?);
             let policy = GroupPolicy {
                 name: name.clone(),
-                interface: interface.clone(),
+                interface,
                 role: role?,
                 preferred: preferred?,
                 floating: floating?,
@@ -101,7 +101,7 @@ impl GroupRead {
                 announce: announce?,
                 shared: shared?,
             };
-            let scripts = GroupScripts { group: name, interface, ..scripts };
+            let scripts = GroupScripts { group: name, ..scripts };
             Ok(GroupParts { policy, address: address?.value, protection: protection?, scripts })
         };
         let parts = assemble();
@@ -249,10 +249,10 @@ fn protection(group: &Reader<'_>, environment: &Environment, faults: &mut Faults
     }
 }
 
-/// The scripts; group and interface are filled in by the caller.
+/// The scripts; the group is filled in by the caller.
 fn scripts(group: &Reader<'_>, environment: &Environment, faults: &mut Faults) -> Result<GroupScripts, Reported> {
     let mut scripts =
-        GroupScripts { group: String::new(), interface: String::new(), acquire: None, release: None, timeout: SCRIPT_TIMEOUT, user: None };
+        GroupScripts { group: String::new(), acquire: None, release: None, timeout: SCRIPT_TIMEOUT, user: None };
     let Some(table) = group.table("scripts", &SCRIPTS, faults)? else { return Ok(scripts) };
     let script = |key: &str, faults: &mut Faults| {
         let Some(path) = table.path(key, faults)? else { return Ok(None) };

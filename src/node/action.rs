@@ -87,6 +87,11 @@ pub enum Action {
         /// How.
         answer: Answer,
     },
+    /// A group that is configured no longer has given everything up and said goodbye: nothing more comes of it.
+    EndGroup {
+        /// The group.
+        group: GroupIndex,
+    },
     /// Everything has been given up and said: end the process with this exit code.
     Exit {
         /// 0: as asked; 1: another daemon uses this host's id.
@@ -101,6 +106,8 @@ pub struct ScriptJob {
     pub group: GroupIndex,
     /// Which script.
     pub action: ScriptAction,
+    /// Where the address is; a group's interface may have changed since it was put there.
+    pub interface: String,
     /// For what.
     pub item: Item,
     /// Prefix length; 0 for a data set.
@@ -174,6 +181,10 @@ pub enum Report {
     DutyChanged { duty: crate::types::host::Duty, why: String },
     /// An address is known no longer.
     Expired { item: Item, why: String },
+    /// A group that was not configured before begins: this host listens before it leads or acquires.
+    GroupBegins,
+    /// A group that is configured no longer has given everything up and said goodbye.
+    GroupEnded,
     /// A host said goodbye.
     HostLeft { host: HostId, name: String },
     /// A host is heard for the first time, or again.

@@ -30,7 +30,6 @@ pub(crate) mod transmit;
 pub(crate) mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use self::commands::Commands;
@@ -44,12 +43,13 @@ use self::published::Published;
 use self::transmit::{Parts, Transmit};
 use super::action::{Action, Report, StoredGroup};
 use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
+use super::reload::{Found, Surroundings};
 use super::requests::Known;
 use super::turn::{Turn, Waiter};
 use crate::types::host::{BootId, Duty, Extent, FailedAcquire, HostDetail, HostHead, HostId, HostItem, Incarnation, Role, Sequence};
 use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
 use crate::types::message::{Message, MessageKind, Record};
-use crate::types::policy::{AllFailed, GroupPolicy};
+use crate::types::policy::{AllFailed, GroupPolicy, HostPolicy};
 use crate::types::time::Time;
 
 /// The state on disk is written at least so often: ages run on.
@@ -68,11 +68,9 @@ pub(crate) struct Identity {
     pub(crate) boot: BootId,
     pub(crate) incarnation: Incarnation,
     pub(crate) started: Time,
-    pub(crate) name: String,
     pub(crate) software: String,
-    pub(crate) control: Vec<IpAddr>,
-    pub(crate) location: String,
-    pub(crate) capabilities: Vec<String>,
+    /// What its configuration says of it.
+    pub(crate) host: HostPolicy,
 }
 
 /// Why this host cannot serve, if it cannot.
@@ -309,9 +307,11 @@ impl Monitor {
     }
 
     /// An address is on the service interface no longer.
-    pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
-        self.foreign.remove(&address);
-        self.holdings.lose_address(turn, &self.policy, &Item::Address(address.address));
+    pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, interface: &str, address: ServiceAddress) {
+        if self.policy.interface == interface {
+            self.foreign.remove(&address);
+        }
+        self.holdings.lose_address(turn, &self.policy, interface, &Item::Address(address.address));
         self.settle_turn(turn);
     }
 
@@ -390,6 +390,54 @@ impl Monitor {
         Known::Done(format!("host {id} is forgotten here"))
     }
 
+    // ---- another configuration ----
+
+    /// A group that begins while the daemon runs: what others learnt from events before.
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, surroundings: Surroundings, unreachable: Option<String>) {
+        self.take_surroundings(surroundings);
+        self.unreachable = unreachable;
+        self.settle_turn(turn);
+    }
+
+    /// Goes on with another configuration. What it says of addresses that are held is brought about by this host only where
+    /// it concerns this host alone; where they belong is the leader's affair, as ever.
+    pub(super) fn reconfigure(&mut self, turn: &mut Turn<'_>, policy: GroupPolicy, surroundings: Surroundings) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        let is_moved = before.interface != self.policy.interface;
+        self.take_surroundings(surroundings);
+        if is_moved || (before.role, self.policy.role) == (Role::Server, Role::Observer) {
+            self.holdings.release_all(turn, &self.policy, Reason::Reconfigured, Manner::Orderly);
+        }
+        if before.announce.method != self.policy.announce.method {
+            self.holdings.change_announcing(turn.now, &self.policy);
+        }
+        if before != self.policy {
+            // It may have mended the cause of failed acquires.
+            self.holdings.forget_failures();
+        }
+        self.hosts.set_timeout(self.policy.shared.timeout);
+        self.transmit.change_heartbeat(turn.now, self.policy.shared.heartbeat);
+        self.transmit.hasten();
+        self.settle_turn(turn);
+        if self.published.is_known {
+            // A name server that listens from here on, or another name of the zone, has nothing to answer yet.
+            self.publish(turn);
+        }
+    }
+
+    fn take_surroundings(&mut self, surroundings: Surroundings) {
+        let Surroundings { host, health, load, interface } = surroundings;
+        let before = std::mem::replace(&mut self.identity.host, host);
+        if before.control != self.identity.host.control {
+            self.hosts.forget_networks();
+        }
+        (self.health, self.load) = (health, load);
+        if let Some(Found { link, foreign }) = interface {
+            (self.link, self.foreign) = (link, foreign);
+        }
+        self.own.set_detail(detail(&self.policy, &self.identity, self.link));
+    }
+
     // ---- the order of a turn ----
 
     /// Brings everything to where it belongs after whatever happened: once per event.
@@ -425,7 +473,7 @@ impl Monitor {
 
     /// The heartbeat: with whatever event it comes.
     fn beat(&mut self, turn: &mut Turn<'_>) {
-        self.holdings.beat(turn, &self.policy);
+        self.holdings.beat(turn);
         self.items.drop_tombstones(turn.now);
         self.transmit.hasten();
         self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
@@ -755,6 +803,11 @@ impl Monitor {
         }
     }
 
+    /// Whether everything is being given up, or has been.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.stop != Stop::Running
+    }
+
     /// Whether a stop has come to its end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop == Stop::Stopped
@@ -777,14 +830,18 @@ impl Monitor {
     pub(crate) fn store(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
         self.store_at = turn.now.plus(STORE_INTERVAL);
         let op = turn.operations.begin(waiter);
-        let state = StoredGroup {
+        turn.act(Action::StoreGroup { op, group: self.index, state: self.kept(turn.now) });
+    }
+
+    /// What the group keeps when the daemon, or the group on this host, ends.
+    pub(super) fn kept(&self, now: Time) -> StoredGroup {
+        StoredGroup {
             duty: self.duty,
             duty_reason: self.duty_reason.clone(),
             zone_serial: self.published.serial,
             zone: self.published.addresses.iter().copied().collect(),
-            addresses: self.items.records(turn.now),
-        };
-        turn.act(Action::StoreGroup { op, group: self.index, state });
+            addresses: self.items.records(now),
+        }
     }
 
     // ---- for the node ----
@@ -810,6 +867,19 @@ impl Monitor {
         &self.policy
     }
 
+    /// Its boot and incarnation, which may be another than those of other groups of this host.
+    pub(super) fn start(&self) -> (BootId, Incarnation) {
+        (self.identity.boot, self.identity.incarnation)
+    }
+
+    pub(super) fn unreachable(&self) -> Option<String> {
+        self.unreachable.clone()
+    }
+
+    pub(super) fn foreign(&self) -> BTreeSet<ServiceAddress> {
+        self.foreign.clone()
+    }
+
     pub(crate) fn duty(&self) -> Duty {
         self.duty
     }
@@ -832,12 +902,12 @@ fn detail(policy: &GroupPolicy, identity: &Identity, link: Link) -> HostDetail {
         Link::Absent | Link::Down => None,
     };
     HostDetail {
-        name: identity.name.clone(),
+        name: identity.host.name.clone(),
         software: identity.software.clone(),
-        control: identity.control.clone(),
+        control: identity.host.control.clone(),
         mac,
         accept: policy.accept.clone(),
-        location: identity.location.clone(),
-        capabilities: identity.capabilities.clone(),
+        location: identity.host.location.clone(),
+        capabilities: identity.host.capabilities.clone(),
     }
 }

@@ -37,10 +37,10 @@ impl Node {
 
     /// The groups that a request means, or why there are none.
     fn groups(&self, name: Option<&str>) -> Result<Vec<GroupIndex>, Answer> {
-        let wanted = |(_, monitor): &(usize, &super::Monitor)| name.is_none_or(|name| monitor.policy().name == name);
-        let found: Vec<GroupIndex> = self.monitors.iter().enumerate().filter(wanted).map(|(index, _)| GroupIndex(index)).collect();
+        let wanted = |monitor: &super::Monitor| !monitor.is_given_up() && name.is_none_or(|name| monitor.policy().name == name);
+        let found: Vec<GroupIndex> = self.monitors.iter().filter(|(_, monitor)| wanted(monitor)).map(|(group, _)| *group).collect();
         if found.is_empty() {
-            let known: Vec<&str> = self.monitors.iter().map(|monitor| monitor.policy().name.as_str()).collect();
+            let known: Vec<&str> = self.monitors.values().map(|monitor| monitor.policy().name.as_str()).collect();
             let why = format!("no group {:?} on this host; its groups are: {}", name.unwrap_or_default(), known.join(", "));
             return Err(Answer::Refused { why });
         }
@@ -145,7 +145,7 @@ impl Node {
     }
 
     fn held_by(&self, groups: &[GroupIndex]) -> usize {
-        groups.iter().filter_map(|group| self.monitors.get(group.0)).map(super::Monitor::held_count).sum()
+        groups.iter().filter_map(|group| self.monitors.get(group)).map(super::Monitor::held_count).sum()
     }
 
     fn expire(&mut self, now: Time, group: Option<&str>, item: &Item, actions: &mut Vec<Action>) -> Answer {

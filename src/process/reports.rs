@@ -68,6 +68,8 @@ pub(super) fn log(group: &str, report: &Report) {
             info!(group, why, "{said}");
         }
         Report::Expired { item, why } => info!(group, %item, "{item} has expired: {why}"),
+        Report::GroupBegins => info!(group, "group {group} begins: this host listens before it leads or acquires"),
+        Report::GroupEnded => info!(group, "group {group} has ended here: everything is given up and the others know"),
         Report::HostHeard { host, name } => info!(group, %host, "host {} is heard", who(*host, name)),
         Report::HostLeft { host, name } => info!(group, %host, "host {} has stopped in order", who(*host, name)),
         Report::HostSilent { host, name, silent_for } => {

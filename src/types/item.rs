@@ -190,6 +190,8 @@ pub enum Reason {
     Moved,
     /// Evens out floating addresses.
     Rebalanced,
+    /// This host's configuration has changed: another interface or role, or the group is taken out.
+    Reconfigured,
     /// Others removed the address from the interface again and again.
     RemovedByOthers,
     /// The daemon stops.
@@ -217,6 +219,7 @@ impl Reason {
             Self::Late => "late",
             Self::Moved => "moved",
             Self::Rebalanced => "rebalanced",
+            Self::Reconfigured => "reconfigured",
             Self::RemovedByOthers => "removed-by-others",
             Self::Stopped => "stopped",
             Self::TestFailed => "test-failed",

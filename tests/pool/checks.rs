@@ -56,7 +56,8 @@ impl World {
         }
     }
 
-    /// Nothing is asked of kernels, scripts, disks or operators for a while, and every node says one `info` each heartbeat.
+    /// Nothing is asked of kernels, scripts, disks or operators for a while, and every node says one `info` each
+    /// heartbeat and group.
     #[track_caller]
     pub(crate) fn assert_rest(&mut self, heartbeats: u32) {
         let before: Vec<(u8, u64, u64)> = self.running().map(|(number, machine)| (number, machine.infos_sent, machine.deeds)).collect();
@@ -68,7 +69,8 @@ impl World {
         for (number, infos, deeds) in before {
             let machine = &self.machines[&number];
             let sent = machine.infos_sent - infos;
-            assert!(sent <= u64::from(heartbeats) + 1, "h{number} chatters: {sent} infos in {heartbeats} heartbeats");
+            let groups = machine.places.len() as u64;
+            assert!(sent <= (u64::from(heartbeats) + 1) * groups, "h{number} chatters: {sent} infos in {heartbeats} heartbeats");
             let done = machine.deeds - deeds;
             assert!(done <= stored, "h{number} does {done} things at rest");
         }

@@ -206,6 +206,21 @@ impl Hosts {
         }
     }
 
+    /// Who is not heard for `timeout` is silent.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// The control networks have changed: where who was heard tells nothing about where who is heard.
+    pub(crate) fn forget_networks(&mut self) {
+        for host in self.hosts.values_mut() {
+            host.links = Links::default();
+        }
+        for stranger in self.strangers.values_mut() {
+            stranger.links = Links::default();
+        }
+    }
+
     /// Takes one datagram.
     pub(crate) fn hear(&mut self, now: Time, network: u8, sender: Sender, number: u64, arrival: Arrival, records: Vec<Record>) -> Changes {
         let mut changes = Changes::default();

@@ -113,6 +113,7 @@ fn manner(reason: Reason) -> Manner {
         | Reason::Home
         | Reason::Moved
         | Reason::Rebalanced
+        | Reason::Reconfigured
         | Reason::Stopped
         | Reason::TestFailed => Manner::Orderly,
     }

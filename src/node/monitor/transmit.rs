@@ -112,6 +112,11 @@ impl Transmit {
         self.next_beat = if next > now { next } else { now.plus(heartbeat) };
     }
 
+    /// The heartbeat has become another: a shorter one holds at once.
+    pub(crate) fn change_heartbeat(&mut self, now: Time, heartbeat: Duration) {
+        self.next_beat = self.next_beat.min(now.plus(heartbeat));
+    }
+
     /// The sequence of the next `info`.
     pub(crate) fn next_sequence(&self) -> Sequence {
         Sequence(self.sequence.0 + 1)

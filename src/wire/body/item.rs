@@ -213,7 +213,7 @@ impl Layout for CommandItem {
 }
 
 /// In the order of the list at version 1; a reason keeps its number for ever.
-const REASONS: [Reason; 17] = [
+const REASONS: [Reason; 18] = [
     Reason::Assigned,
     Reason::Drained,
     Reason::Duplicate,
@@ -231,6 +231,7 @@ const REASONS: [Reason; 17] = [
     Reason::RemovedByOthers,
     Reason::Stopped,
     Reason::TestFailed,
+    Reason::Reconfigured,
 ];
 
 impl Layout for Reason {
@@ -253,6 +254,7 @@ impl Layout for Reason {
             Self::RemovedByOthers => 15,
             Self::Stopped => 16,
             Self::TestFailed => 17,
+            Self::Reconfigured => 18,
         });
         Ok(())
     }
