@@ -230,7 +230,7 @@ impl Node {
     fn notice_stall(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Some(deadline) = self.deadline() else { return };
         let late = now.since(deadline.max(self.last));
-        let grace = self.monitors.values().map(|monitor| monitor.policy().shared.heartbeat).min().unwrap_or(Duration::ZERO);
+        let grace = self.monitors.values().map(Monitor::beat_length).min().unwrap_or(Duration::ZERO);
         if late > grace {
             self.with_all(now, actions, |monitor, turn| monitor.stall(turn, late));
         }
@@ -398,7 +398,7 @@ impl Node {
     /// within such a moment each takes itself for the earlier. The later falls silent at once, so if the other is still
     /// heard after `timeout`, the higher boot id gives way.
     fn is_later_start(&mut self, now: Time, own: BootId, boot: BootId, uptime: Duration) -> bool {
-        let patience = self.monitors.values().map(|monitor| monitor.policy().shared.timeout).max().unwrap_or(Duration::ZERO);
+        let patience = self.monitors.values().map(|monitor| monitor.slowest().timeout).max().unwrap_or(Duration::ZERO);
         let since = match self.twin {
             Some((known, since)) if known == boot => since,
             Some(_) | None => now,

@@ -172,7 +172,7 @@ pub enum Report {
     /// Trap: several live hosts prefer the same address; `kept` counts as its preferred host.
     Conflict { item: Item, kept: HostId },
     /// Group-wide keys differ from the leader's.
-    ConfigurationDiffers { host: HostId },
+    ConfigurationDiffers { host: HostId, keys: Vec<String> },
     /// Trap: another daemon uses this host's id and started earlier; this one gives everything up and stops.
     DuplicateId { boot: String },
     /// An item is held by several hosts; `kept` keeps it.
@@ -181,6 +181,8 @@ pub enum Report {
     DutyChanged { duty: crate::types::host::Duty, why: String },
     /// An address is known no longer.
     Expired { item: Item, why: String },
+    /// This host goes by the leader's values of group-wide keys.
+    Follows { leader: HostId, ruling: crate::types::policy::Ruling },
     /// A group that was not configured before begins: this host listens before it leads or acquires.
     GroupBegins,
     /// A group that is configured no longer has given everything up and said goodbye.

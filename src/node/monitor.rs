@@ -36,7 +36,7 @@ use self::commands::Commands;
 use self::entry::OwnEntry;
 use self::episodes::Episodes;
 use self::holding::{Holdings, Manner};
-use self::hosts::{Changes, Hosts, Notice};
+use self::hosts::{Changes, Host, Hosts, Notice};
 use self::items::Items;
 use self::meters::Meters;
 use self::published::Published;
@@ -49,7 +49,7 @@ use super::turn::{Turn, Waiter};
 use crate::types::host::{BootId, Duty, Extent, FailedAcquire, HostDetail, HostHead, HostId, HostItem, Incarnation, Role, Sequence};
 use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
 use crate::types::message::{Message, MessageKind, Record};
-use crate::types::policy::{AllFailed, GroupPolicy, HostPolicy};
+use crate::types::policy::{AllFailed, GroupPolicy, HostPolicy, Ruling, SharedPolicy};
 use crate::types::time::Time;
 
 /// The state on disk is written at least so often: ages run on.
@@ -136,6 +136,8 @@ pub(crate) struct Monitor {
     /// The first `info` in which this host called itself settled, and when it was sent.
     settled_said: Option<(Sequence, Time)>,
     leader: Option<HostId>,
+    /// What this host goes by: the leader's values, or its own while it knows none.
+    ruling: Ruling,
     /// Since when this host has been fit to serve without a break.
     well_since: Option<Time>,
     /// Items that this host and another hold at the same time.
@@ -182,6 +184,7 @@ impl Monitor {
             settled: false,
             settled_said: None,
             leader: None,
+            ruling: policy.shared.ruling(),
             well_since: None,
             rivals: BTreeSet::new(),
             foreign: BTreeSet::new(),
@@ -199,7 +202,7 @@ impl Monitor {
     /// The deadline has come.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         self.ticked_at = turn.now;
-        self.hosts.tick(turn.now, self.policy.shared.heartbeat);
+        self.hosts.tick(turn.now, self.ruling.heartbeat);
         self.settle_turn(turn);
     }
 
@@ -224,7 +227,7 @@ impl Monitor {
         if changes.answer_at_once {
             self.transmit.hasten();
         }
-        if changes.matters || waits || self.transmit.is_due(turn.now, self.policy.shared.heartbeat) {
+        if changes.matters || waits || self.transmit.is_due(turn.now, self.beat_length()) {
             self.settle_turn(turn);
         }
     }
@@ -345,7 +348,7 @@ impl Monitor {
     /// The loop did not run for `late`: what was missed must not count as silence, and nothing is decided on what is old.
     pub(crate) fn stall(&mut self, turn: &mut Turn<'_>, late: Duration) {
         self.hosts.excuse(late);
-        if late >= self.policy.shared.timeout {
+        if late >= self.ruling.timeout {
             self.listening_since = turn.now;
             if self.settled {
                 self.settled = false;
@@ -415,8 +418,6 @@ impl Monitor {
             // It may have mended the cause of failed acquires.
             self.holdings.forget_failures();
         }
-        self.hosts.set_timeout(self.policy.shared.timeout);
-        self.transmit.change_heartbeat(turn.now, self.policy.shared.heartbeat);
         self.transmit.hasten();
         self.settle_turn(turn);
         if self.published.is_known {
@@ -451,6 +452,7 @@ impl Monitor {
         self.take_claims(now);
         self.note_settled(turn);
         self.follow_leader(turn);
+        self.go_by_ruling(turn);
         if self.leader == Some(self.identity.id) {
             self.lead(turn);
         } else {
@@ -465,7 +467,7 @@ impl Monitor {
         }
         self.own.drop_gone(self.hosts.covered());
         self.store_if_due(turn);
-        if !self.is_mute() && self.transmit.is_due(now, self.policy.shared.heartbeat) {
+        if !self.is_mute() && self.transmit.is_due(now, self.beat_length()) {
             self.send_info(turn);
         }
         self.end_stop(turn);
@@ -476,7 +478,7 @@ impl Monitor {
         self.holdings.beat(turn);
         self.items.drop_tombstones(turn.now);
         self.transmit.hasten();
-        self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
+        self.transmit.move_beat(turn.now, self.beat_length());
     }
 
     /// A failed test schedules the orderly release of all that is held; said once per episode.
@@ -487,7 +489,7 @@ impl Monitor {
         }
         let is_well = self.is_ok();
         self.well_since = if is_well { self.well_since.or(Some(turn.now)) } else { None };
-        let gives_up = match self.policy.shared.all_failed {
+        let gives_up = match self.ruling.all_failed {
             AllFailed::Release => true,
             AllFailed::Keep => false,
         };
@@ -537,11 +539,12 @@ impl Monitor {
     }
 
     fn settles_at(&self) -> Time {
-        self.listening_since.plus(self.policy.shared.timeout).plus(self.policy.shared.heartbeat)
+        let slowest = self.slowest();
+        self.listening_since.plus(slowest.timeout).plus(slowest.heartbeat)
     }
 
     fn follow_leader(&mut self, turn: &mut Turn<'_>) {
-        let fresh = self.transmit.oldest_within(turn.now, self.policy.shared.timeout);
+        let fresh = self.transmit.oldest_within(turn.now, self.slowest().timeout);
         let leader = leadership::leader(self.identity.id, self.settled, &self.hosts, fresh);
         if leader != self.leader {
             turn.report(Report::LeaderChanged { leader, was: self.leader });
@@ -550,13 +553,45 @@ impl Monitor {
         }
     }
 
+    /// The leader's values rule. Who follows says so in its own head, for those who do not hear the leader.
+    fn go_by_ruling(&mut self, turn: &mut Turn<'_>) {
+        let own = self.policy.shared.ruling();
+        let leader = self.leader.filter(|leader| *leader != self.identity.id).and_then(|leader| self.hosts.get(leader));
+        let ruling = leader.map_or(own, Host::ruling);
+        if ruling == self.ruling {
+            return;
+        }
+        if let Some(leader) = leader.map(|host| host.head.id) {
+            turn.report(Report::Follows { leader, ruling });
+        }
+        self.ruling = ruling;
+        self.hosts.set_timeout(ruling.timeout);
+        self.transmit.change_heartbeat(turn.now, self.beat_length());
+        self.transmit.hasten();
+    }
+
+    /// How often this host sends: as often as any live host counts on. Everybody slows down when everybody is patient.
+    pub(super) fn beat_length(&self) -> Duration {
+        self.hosts.live().map(|(_, host)| host.ruling().heartbeat).fold(self.ruling.heartbeat, Duration::min)
+    }
+
+    /// The most patient that any live host is: what has to wait for others goes by it.
+    pub(super) fn slowest(&self) -> Ruling {
+        let slower = |one: Ruling, other: Ruling| Ruling {
+            heartbeat: one.heartbeat.max(other.heartbeat),
+            timeout: one.timeout.max(other.timeout),
+            all_failed: one.all_failed,
+        };
+        self.hosts.live().map(|(_, host)| host.ruling()).fold(self.ruling, slower)
+    }
+
     /// Whether everybody who hears this host has heard that it is settled. Hosts that started together settle together: each
     /// leads until it hears of a lower one, and what two leaders give out is held twice. Whoever has acknowledged follows the
     /// lowest, and whatever another leader has told him before is in the `info` that acknowledges.
     fn is_known_settled(&self, now: Time) -> bool {
         let Some((said, at)) = self.settled_said else { return self.hosts.live().next().is_none() };
-        let fresh = self.transmit.oldest_within(now, self.policy.shared.timeout);
-        now >= at.plus(self.policy.shared.heartbeat * ACKNOWLEDGED_HEARTBEATS)
+        let fresh = self.transmit.oldest_within(now, self.slowest().timeout);
+        now >= at.plus(self.slowest().heartbeat * ACKNOWLEDGED_HEARTBEATS)
             || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said) || !self.hosts.hears_us(host, fresh))
     }
 
@@ -567,10 +602,12 @@ impl Monitor {
             return;
         }
         self.commands.settle(now, &self.hosts);
+        self.items.rule_lifetime(self.policy.shared.orphan_lifetime);
         for (item, why) in self.expired_items(now) {
             self.items.expire(&item);
             turn.report(Report::Expired { item, why });
         }
+        let slowest = self.slowest().heartbeat;
         let outcome = control::control(&self.tables(now));
         self.episodes.control(turn, &outcome);
         for decision in &outcome.decisions {
@@ -585,14 +622,23 @@ impl Monitor {
                 self.commands.note_given(&decision.item, decision.epoch);
                 self.obey_own(turn, decision);
             } else if let Some(host) = self.hosts.get(decision.to) {
-                self.commands.issue(now, self.policy.shared.heartbeat, decision, host);
+                self.commands.issue(now, slowest, decision, host);
             }
         }
         if outcome.decisions.iter().any(|decision| decision.to != self.identity.id) {
             self.send_commands(turn);
         }
         self.decide_zone(turn);
-        self.episodes.configurations(turn, self.policy.shared.config_hash(), &self.hosts);
+        self.report_differences(turn);
+    }
+
+    /// Group-wide keys that differ from the leader's, this host's.
+    fn report_differences(&mut self, turn: &mut Turn<'_>) {
+        let own = self.policy.shared.config_hash();
+        let differing = self.hosts.live().filter(|(_, host)| host.head.config_hash != own);
+        let keys = |host: &Host| host.entry.detail().map(|detail| differing_keys(detail, self.own.detail()));
+        let differing = differing.map(|(id, host)| (id, keys(host))).collect();
+        self.episodes.configurations(turn, differing);
     }
 
     fn decide_zone(&mut self, turn: &mut Turn<'_>) {
@@ -737,6 +783,7 @@ impl Monitor {
             frozen: None,
             restarting: false,
             config_hash: self.policy.shared.config_hash(),
+            ruling: self.ruling,
             load: self.load.load,
             capacity: self.load.capacity,
             promise: None,
@@ -761,7 +808,7 @@ impl Monitor {
         let parts = Parts {
             me: self.identity.id,
             boot: self.identity.boot,
-            timeout: self.policy.shared.timeout,
+            timeout: self.slowest().timeout,
             hosts: &self.hosts,
             own: &self.own,
             items: &mut self.items,
@@ -851,15 +898,14 @@ impl Monitor {
         if self.stop == Stop::Stopped {
             return None;
         }
-        let shared = &self.policy.shared;
         let running = self.stop == Stop::Running;
         let settles = (!self.settled && self.unreachable.is_none() && running).then(|| self.settles_at());
         let stores = running.then_some(self.store_at);
         let commands = self.commands.deadline(now);
-        let all = [self.hosts.deadline(shared.timeout), commands, self.holdings.deadline(now), settles, stores];
+        let all = [self.hosts.deadline(), commands, self.holdings.deadline(now), settles, stores];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
         let soonest = all.into_iter().flatten().filter(|time| *time > self.ticked_at).min();
-        let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(shared.heartbeat) };
+        let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(self.beat_length()) };
         Some(soonest.map_or(sends, |soonest| soonest.min(sends)))
     }
 
@@ -909,5 +955,14 @@ fn detail(policy: &GroupPolicy, identity: &Identity, link: Link) -> HostDetail {
         accept: policy.accept.clone(),
         location: identity.host.location.clone(),
         capabilities: identity.host.capabilities.clone(),
+        config: policy.shared.key_hashes(),
+        keys: policy.keys.clone(),
     }
+}
+
+/// The names of the group-wide keys that two hosts have different values of, as far as both say. Nothing if they differ in
+/// a key that this version does not know.
+fn differing_keys(one: &HostDetail, other: &HostDetail) -> Vec<String> {
+    let pairs = one.config.iter().zip(&other.config).zip(SharedPolicy::KEYS);
+    pairs.filter(|((one, other), _)| one != other).map(|(_, name)| name.to_owned()).collect()
 }

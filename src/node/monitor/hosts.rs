@@ -12,10 +12,16 @@ use crate::node::event::Arrival;
 use crate::types::host::{BootId, EntryVersion, Hearing, HostHead, HostId, Incarnation, Sequence};
 use crate::types::item::Item;
 use crate::types::message::{HearingRecord, Record, Sender, VersionedItem};
+use crate::types::policy::Ruling;
 use crate::types::time::Time;
 
 /// The most hosts of a group that are remembered, silent ones included. Ten times the largest pool that was tried.
 pub(crate) const HOSTS_MAX: usize = 1024;
+
+/// What another host may make this one go by: the bounds of the configuration.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// The most items in one host's entry that are remembered.
 pub(crate) const ENTRY_ITEMS_MAX: usize = 16_384;
@@ -95,6 +101,19 @@ impl Host {
     /// Its name, or its id while the name is not known.
     pub(crate) fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.head.id.to_string())
+    }
+
+    /// How long it may be unheard before it is silent: the group's `timeout`, or its own as long as it goes by a longer one.
+    /// A group whose `timeout` changes passes through a time in which hosts go by different values.
+    pub(crate) fn patience(&self, timeout: Duration) -> Duration {
+        timeout.max(self.ruling().timeout)
+    }
+
+    /// What it says that it goes by, within the bounds of any configuration.
+    pub(crate) fn ruling(&self) -> Ruling {
+        let Ruling { heartbeat, timeout, all_failed } = self.head.ruling;
+        let heartbeat = heartbeat.clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
+        Ruling { heartbeat, timeout: timeout.clamp(heartbeat * 2, TIMEOUT_MAX.max(heartbeat * 2)), all_failed }
     }
 
     /// How much longer it is not to be given `item`.
@@ -423,7 +442,7 @@ impl Hosts {
                 let before = placement_facts(&host.head);
                 let was = (host.standing, host.whole);
                 host.take_head(now, head);
-                if host.standing == Standing::Silent && now.since(host.heard_at) < self.timeout {
+                if host.standing == Standing::Silent && now.since(host.heard_at) < host.patience(self.timeout) {
                     host.standing = Standing::Live;
                     self.notices.push(Notice::Heard(host.head.id));
                 }
@@ -473,7 +492,7 @@ impl Hosts {
         for (id, host) in &mut self.hosts {
             let age = now.since(host.heard_at);
             match host.standing {
-                Standing::Live if age >= timeout => {
+                Standing::Live if age >= host.patience(timeout) => {
                     host.standing = Standing::Silent;
                     host.entry.start_over();
                     host.whole = false;
@@ -514,8 +533,8 @@ impl Hosts {
     }
 
     /// When the next host becomes silent if nothing is heard.
-    pub(crate) fn deadline(&self, timeout: Duration) -> Option<Time> {
-        self.hosts.values().filter(|host| host.is_live()).map(|host| host.heard_at.plus(timeout)).min()
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.hosts.values().filter(|host| host.is_live()).map(|host| host.heard_at.plus(host.patience(self.timeout))).min()
     }
 
     /// Forgets a host that is not live.
@@ -553,7 +572,8 @@ impl Hosts {
     }
 
     /// What this host reports of hearing others: live hosts, and those who have yet to prove that they live.
-    pub(crate) fn hearing(&self, now: Time, timeout: Duration) -> Vec<Hearing> {
+    pub(crate) fn hearing(&self, now: Time) -> Vec<Hearing> {
+        let timeout = self.timeout;
         let strangers = self.strangers.values().map(|stranger| Hearing {
             host: stranger.sender.host,
             boot: stranger.sender.boot.tag(),
@@ -568,7 +588,7 @@ impl Hosts {
             sequence: host.head.sequence,
             proved: true,
             complete: host.entry.complete(),
-            networks: host.links.report(now, timeout),
+            networks: host.links.report(now, host.patience(timeout)),
         });
         strangers.chain(live).collect()
     }

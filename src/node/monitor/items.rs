@@ -132,6 +132,13 @@ impl Items {
         changed
     }
 
+    /// How long an orphan stays known is the leader's to say, also of those that were orphaned before.
+    pub(crate) fn rule_lifetime(&mut self, lifetime: Duration) {
+        for known in self.known.values_mut().filter(|known| !known.tombstone) {
+            known.lifetime = lifetime;
+        }
+    }
+
     /// Buries an address: it is known no longer, here and, as the tombstone travels, everywhere.
     pub(crate) fn expire(&mut self, item: &Item) {
         if let Some(known) = self.known.get(item) {

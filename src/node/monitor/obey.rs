@@ -13,7 +13,7 @@ impl Monitor {
     pub(super) fn take_command(&mut self, turn: &mut Turn<'_>, command: Command) -> bool {
         if command.to != self.identity.id {
             if command.leader != self.identity.id {
-                let is_news = self.commands.relay(turn.now, self.policy.shared.heartbeat, &command);
+                let is_news = self.commands.relay(turn.now, self.slowest().heartbeat, &command);
                 if is_news && self.hosts.hears_only_by_relay(command.to, command.leader) {
                     self.transmit.hasten();
                 }
@@ -37,7 +37,7 @@ impl Monitor {
     fn is_for_me(&self, turn: &Turn<'_>, command: &Command) -> bool {
         let is_leader =
             self.leader == Some(command.leader) && self.hosts.get(command.leader).is_some_and(|host| host.head.boot == command.leader_boot);
-        let fresh = self.transmit.oldest_within(turn.now, self.policy.shared.timeout);
+        let fresh = self.transmit.oldest_within(turn.now, self.slowest().timeout);
         is_leader
             && command.to_incarnation == self.identity.incarnation
             && command.based_on >= fresh

@@ -78,7 +78,7 @@ impl Monitor {
 
     /// The live hosts that report hearing `id`, directly or by relay; this one included.
     fn heard_by(&self, now: Time, id: HostId) -> Vec<HostId> {
-        let fresh = self.transmit.oldest_within(now, self.policy.shared.timeout);
+        let fresh = self.transmit.oldest_within(now, self.slowest().timeout);
         let hears = |host: &Host| {
             if id == self.identity.id {
                 self.hosts.hears_us(host, fresh)

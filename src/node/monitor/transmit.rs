@@ -146,7 +146,7 @@ impl Transmit {
             by: parts.me,
             boot: parts.boot,
             sequence: self.sequence,
-            heard: parts.hosts.hearing(now, parts.timeout),
+            heard: parts.hosts.hearing(now),
         }));
         records.extend(parts.commands.own(parts.me, parts.boot).into_iter().map(Record::Command));
         self.push_own_entry(&parts, &mut records);
