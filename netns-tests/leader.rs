@@ -81,10 +81,11 @@ fn vanish(stage: &Stage, gone: &'static [u8], survivors: Survivors) -> Outcome {
         pool.topology().vanish(*host)?;
     }
     let vanished = now();
-    judge_take_over(&kernel, gone, &left, vanished + HostConfig::spare(SPARE).timeout + BOUND)?;
     for host in gone {
+        // One that is only cut off would serve everything by itself.
         pool.power_off(*host)?;
     }
+    judge_take_over(&kernel, gone, &left, vanished + HostConfig::spare(SPARE).timeout + BOUND)?;
     let own: Vec<u8> = left.iter().copied().filter(|host| *host != SPARE).collect();
     let later = wait_advertised(pool.topology().client(), ZONE, &left, &services(own.iter().copied()), within(LONG))?;
     judge_serial(serial, later)?;
@@ -92,10 +93,11 @@ fn vanish(stage: &Stage, gone: &'static [u8], survivors: Survivors) -> Outcome {
     never_doubled(&kernel, services(SERVERS), vanished, &left)?;
     has_not_moved(&kernel, vanished, |change| own.iter().any(|host| change.address == service(*host)))?;
 
-    let back = now();
     for host in gone {
         pool.power_on(*host, State::Kept)?;
     }
+    // A kernel without power has forgotten its addresses with its return.
+    let back = now();
     wait_own(&kernel, &SERVERS)?;
     let last = wait_advertised(pool.topology().client(), ZONE, &ALL, &services(SERVERS), within(LONG))?;
     judge_serial(later, last)?;

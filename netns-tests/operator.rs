@@ -59,7 +59,7 @@ fn show(stage: &Stage, key: Key) -> Outcome {
     pool.configure(3, |config| {
         config.group_keys = "tests = [\"web\"]".to_owned();
         let command = format!("kind = \"script\"\ncommand = [\"{}\"]", script.display());
-        config.tables = format!("[test.web]\n{command}\ninterval = \"100ms\"\ntimeout = \"1s\"\nrise = 2\nfall = 2\n");
+        config.tables = format!("[test.web]\n{command}\ninterval = \"200ms\"\ntimeout = \"200ms\"\nrise = 2\nfall = 2\n");
     })?;
     let kernel = Kernel::record(pool.topology())?;
     pool.start_all()?;
@@ -112,7 +112,7 @@ const TEST_FAILS: Expected = Expected {
     lines: &[
         "10.0.0.13 web3 not ok 0",
         "192.0.2.13/32 online web4 web3",
-        "preferred host web3 is not ok",
+        "preferred host 10.0.0.13 is not ok",
         "1 address advertised, 2 withheld",
     ],
     code: 0,
@@ -125,7 +125,7 @@ const LEADER_GONE: Expected = Expected {
         "www, led by web2",
         "10.0.0.11 web1 silent",
         "192.0.2.11/32 online web4 web1",
-        "preferred host web1 is silent for",
+        "preferred host 10.0.0.11 is silent for",
         "orphaned",
     ],
     code: 0,

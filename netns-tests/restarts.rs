@@ -4,13 +4,13 @@
 //! id leads as soon as he may: a start that decides before it has listened moves what others serve. Twin: it hears nobody when it
 //! starts, so that it takes itself for alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use raisd::demo::plan::{Network, Plan};
 use raisd::demo::probes::{self, Client, PATIENCE};
 
-use crate::judge::kernel::Kernel;
+use crate::judge::kernel::{Change, ChangeKind, Kernel};
 use crate::judge::{now, poll_until, within};
 use crate::pool::{HostConfig, Pool, State, service};
 use crate::story::{Failure, Finding, Outcome, Stage, Stories, Verdict};
@@ -61,11 +61,12 @@ fn restarts(stage: &Stage, times: u32, hearing: Hearing) -> Outcome {
         if state == State::Lost {
             pool.lose_state(LOWEST)?;
         }
+        let started = now();
         pool.start(LOWEST)?;
         if time % 5 == 4 {
             wait_running(&pool)?;
         } else {
-            wait_back(&kernel).map_err(|failure| Failure::broken(format!("restart {time}, state {state:?}: {failure}")))?;
+            wait_back(&kernel, started).map_err(|failure| Failure::broken(format!("restart {time}, state {state:?}: {failure}")))?;
         }
         judge_rest(&kernel, before, time)?;
     }
@@ -93,11 +94,11 @@ fn wait_home(kernel: &Kernel, host: u8) -> Outcome {
     }
 }
 
-/// Its address is on it, though perhaps on another as well.
-fn wait_back(kernel: &Kernel) -> Outcome {
-    let address = service(LOWEST);
-    let has = kernel.wait(within(LONG), |state| state.get(&address)?.contains(&LOWEST).then_some(()))?;
-    has.ok_or_else(|| Verdict::new(Finding::Unserved, format!("{address} by its host")).into())
+/// It has taken its address since `started`, though perhaps another has it as well. What a killed daemon has left does not count.
+fn wait_back(kernel: &Kernel, started: Instant) -> Outcome {
+    let is_back = |change: &Change| (change.host, change.address, change.kind) == (LOWEST, service(LOWEST), ChangeKind::Added);
+    let back = poll_until(within(LONG), || Ok(kernel.changes()?.into_iter().find(|change| change.at >= started && is_back(change))))?;
+    back.map(drop).ok_or_else(|| Verdict::new(Finding::Unserved, format!("{} by its host", service(LOWEST))).into())
 }
 
 /// Every fifth time it has hardly begun to listen when it is ended again.
@@ -108,7 +109,7 @@ fn wait_running(pool: &Pool) -> Outcome {
 }
 
 /// No address has moved since `before` but that of the host that restarts.
-fn judge_rest(kernel: &Kernel, before: std::time::Instant, time: u32) -> Outcome {
+fn judge_rest(kernel: &Kernel, before: Instant, time: u32) -> Outcome {
     let moved = kernel.changes()?.into_iter().find(|change| change.at >= before && change.address != service(LOWEST));
     match moved {
         Some(change) => Err(Verdict::new(Finding::Moved, format!("in restart {time}: {change:?}")).into()),

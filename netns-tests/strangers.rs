@@ -187,7 +187,7 @@ fn garbage(stage: &Stage, sender: Sender) -> Outcome {
     for _ in 0..FLOOD {
         let mut bytes = noise.bytes();
         // Half of them look like one of ours until the seal is tried.
-        if bytes.len() % 2 == 0 {
+        if bytes.len().is_multiple_of(2) {
             let header = genuine.0.get(..64.min(bytes.len())).unwrap_or_default();
             bytes.splice(..header.len(), header.iter().copied());
         }

@@ -30,7 +30,7 @@ use crate::story::{Finding, Outcome, Stage, Stories, Verdict};
 const HOST: u8 = 2;
 const PORT: u16 = 8080;
 
-/// How long a failed test may take to count, three probes of 100 ms, and what comes of it: a twin in which nothing comes of it
+/// How long a failed test may take to count, three probes of 200 ms, and what comes of it: a twin in which nothing comes of it
 /// ends with it.
 const HEEDED: Duration = Duration::from_secs(3);
 
@@ -86,7 +86,7 @@ impl Tested {
             Self::Http(_) => format!("kind = \"http\"\nurl = \"http://127.0.0.1:{PORT}/health\""),
             Self::Script(_) => format!("kind = \"script\"\ncommand = [\"{}\"]", pool.directory(HOST).join("test").display()),
         };
-        format!("[test.web]\n{what}\ninterval = \"100ms\"\ntimeout = \"1s\"\nrise = 2\nfall = 3\n")
+        format!("[test.web]\n{what}\ninterval = \"200ms\"\ntimeout = \"200ms\"\nrise = 2\nfall = 3\n")
     }
 
     fn set_well(&self, well: bool) -> Outcome {

@@ -23,7 +23,7 @@ use self::monitor::hosts::Notice;
 use self::monitor::{Farewell, Identity, Monitor};
 use self::reload::Beginning;
 use self::requests::Drain;
-use self::turn::{Operations, Turn, Waiter};
+use self::turn::{Operations, Row, Turn, Waiter};
 use crate::types::host::{BootId, Incarnation};
 use crate::types::item::{Item, Reason, ServiceAddress};
 use crate::types::policy::{GroupPolicy, NodePolicy};
@@ -82,6 +82,7 @@ pub struct Node {
     /// Another start with this host's id, and when it was first heard.
     twin: Option<(BootId, Time)>,
     ending: Ending,
+    row: Row,
     last: Time,
 }
 
@@ -115,6 +116,7 @@ impl Node {
             reach: Reach::Unknown,
             twin: None,
             ending: Ending::Running,
+            row: Row::Ends,
             last: now,
         };
         let mut actions = Vec::new();
@@ -130,21 +132,45 @@ impl Node {
     /// If `now` is before the time of an earlier call: the caller's clock is not monotonic.
     #[must_use = "a dropped action leaves this host and its peers out of step"]
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        self.handle_all(now, [event])
+    }
+
+    /// Feeds events that are there at the same time, in their order, as [`Self::handle`] would one by one. What looks at everything is
+    /// done once, after the last: whoever falls behind has more of them at a time, and catches up.
+    ///
+    /// # Panics
+    /// As [`Self::handle`].
+    #[must_use = "a dropped action leaves this host and its peers out of step"]
+    pub fn handle_all(&mut self, now: Time, events: impl IntoIterator<Item = Event>) -> Vec<Action> {
         assert!(self.last <= now, "time went backwards: {:?} after {:?}", now, self.last);
         let mut actions = Vec::new();
         self.notice_stall(now, &mut actions);
         self.last = now;
+        let mut events = events.into_iter().peekable();
+        while let Some(event) = events.next() {
+            self.row = if events.peek().is_some() { Row::GoesOn } else { Row::Ends };
+            self.take(now, event, &mut actions);
+        }
+        self.with_all(now, &mut actions, Monitor::settle_rest);
+        self.settle_notices(now, &mut actions);
+        self.end_drains(now, &mut actions);
+        self.end_groups(now, &mut actions);
+        self.end(&mut actions);
+        actions
+    }
+
+    fn take(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Timeout => self.tick(now, &mut actions),
+            Event::Timeout => self.tick(now, actions),
             Event::Heard(heard) => {
                 let group = heard.group;
-                self.with(now, &mut actions, group, |monitor, turn| monitor.hear(turn, heard));
+                self.with(now, actions, group, |monitor, turn| monitor.hear(turn, heard));
             }
-            Event::Finished { op, outcome } => self.finish(now, op, outcome, &mut actions),
+            Event::Finished { op, outcome } => self.finish(now, op, outcome, actions),
             Event::Tested { test, result } => {
                 self.probed.take_result(&test, result);
                 let probed = self.probed.clone();
-                self.with_all(now, &mut actions, |monitor, turn| {
+                self.with_all(now, actions, |monitor, turn| {
                     let health = probed.health(&monitor.policy().tests);
                     monitor.set_health(turn, health);
                 });
@@ -152,21 +178,16 @@ impl Node {
             Event::Loaded { load, sample } => {
                 self.probed.take_load(load, sample);
                 let probed = self.probed.clone();
-                self.with_all(now, &mut actions, |monitor, turn| {
+                self.with_all(now, actions, |monitor, turn| {
                     let load = probed.load(&monitor.policy().loads);
                     monitor.set_load(turn, load);
                 });
             }
-            Event::Kernel(change) => self.note_kernel(now, change, &mut actions),
-            Event::Asked { token, request } => self.answer(now, token, request, &mut actions),
-            Event::Reloaded(reload) => self.reload(now, *reload, &mut actions),
-            Event::Stopped => self.stop(now, 0, Reason::Stopped, Manner::Orderly, Farewell::Said, &mut actions),
+            Event::Kernel(change) => self.note_kernel(now, change, actions),
+            Event::Asked { token, request } => self.answer(now, token, request, actions),
+            Event::Reloaded(reload) => self.reload(now, *reload, actions),
+            Event::Stopped => self.stop(now, 0, Reason::Stopped, Manner::Orderly, Farewell::Said, actions),
         }
-        self.settle_notices(now, &mut actions);
-        self.end_drains(now, &mut actions);
-        self.end_groups(now, &mut actions);
-        self.end(&mut actions);
-        actions
     }
 
     /// When to call [`Self::handle`] with [`Event::Timeout`] if nothing else happens first.
@@ -215,7 +236,7 @@ impl Node {
         act: impl FnOnce(&mut Monitor, &mut Turn<'_>) -> R,
     ) -> Option<R> {
         let monitor = self.monitors.get_mut(&group)?;
-        let mut turn = Turn { now, group, actions, operations: &mut self.operations };
+        let mut turn = Turn { now, group, row: self.row, actions, operations: &mut self.operations };
         Some(act(monitor, &mut turn))
     }
 
@@ -288,7 +309,9 @@ impl Node {
     fn note_kernel(&mut self, now: Time, change: KernelChange, actions: &mut Vec<Action>) {
         match change {
             // Put there by ourselves, and confirmed by the answer to the operation.
-            KernelChange::AddressPresent { mark: Mark::Ours, .. } => {}
+            KernelChange::AddressPresent { interface, address, mark: Mark::Ours } => {
+                self.on_interface(now, actions, &interface, |monitor, _| monitor.note_marked(address));
+            }
             KernelChange::AddressPresent { interface, address, mark: Mark::Foreign } => {
                 self.on_interface(now, actions, &interface, |monitor, turn| monitor.find_address(turn, address));
             }

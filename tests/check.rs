@@ -77,6 +77,7 @@ fn facts(hostname: &str, directory: &Path) -> Result<Facts, Failed> {
     add("/etc/raisd/wrong.key", format!("[[key]]\nid = -1\nuse = \"sent\"\nsecret = \"{SECRET}00\"\ncolour = 1\n"), 0o600);
     add("/etc/raisd/zero.key", key(1, "send").replace(SECRET, &"0".repeat(64)), 0o600);
     add("/etc/raisd/acquire", String::from("#!/bin/sh\n"), 0o755);
+    add("/etc/raisd/ca.pem", String::from("-----BEGIN CERTIFICATE-----\n"), 0o644);
     add("/etc/raisd/notes", String::from("to do\n"), 0o644);
     for entry in std::fs::read_dir(directory.join("raisd.d"))? {
         let path = entry?.path();

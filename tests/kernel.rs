@@ -16,6 +16,8 @@ mod namespace;
 mod netlink;
 #[path = "kernel/port.rs"]
 mod port;
+#[path = "kernel/probes.rs"]
+mod probes;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -24,6 +26,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // The kernel has one routing lock for all namespaces: side by side, the tests would measure each other.
     arguments.test_threads.get_or_insert(1);
-    let tests: Vec<Trial> = [netlink::tests(), events::tests(), multicast::tests(), announce::tests()].into_iter().flatten().collect();
+    let tests: Vec<Trial> =
+        [netlink::tests(), events::tests(), multicast::tests(), announce::tests(), probes::tests()].into_iter().flatten().collect();
     libtest_mimic::run(&arguments, tests).exit();
 }

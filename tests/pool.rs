@@ -1,4 +1,6 @@
-//! Pools of real nodes in virtual time: the stories of the issue, judged from outside the nodes.
+//! Pools of real nodes in virtual time: what hosts live through, judged from outside the nodes.
+
+#![expect(clippy::expect_used, reason = "a story that cannot go on ends with what it expected")]
 
 #[path = "pool/checks.rs"]
 mod checks;
@@ -13,6 +15,8 @@ mod transcript;
 #[path = "pool/world.rs"]
 mod world;
 
+#[path = "pool/chance.rs"]
+mod chance;
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
 #[path = "pool/failing.rs"]
@@ -29,3 +33,5 @@ mod networks;
 mod operator;
 #[path = "pool/reload.rs"]
 mod reload;
+#[path = "pool/zones.rs"]
+mod zones;

@@ -1,18 +1,22 @@
 //! `[test.X]` and `[load.X]`.
 //!
-//! Reads what to probe and how often; never probes. Called by `config`.
+//! Reads what to probe and how often; never probes. The kinds are in `probe/test.rs` and `probe/load.rs`. Called by `config`.
+
+mod load;
+mod test;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 use super::environment::{Environment, Program};
 use super::fault::{Faults, Problem, Reported};
-use super::reader::{Placed, Reader, absolute, accepted, alternatives, entries, not_available, suggest, text, texts};
+use super::reader::{Placed, Reader, absolute, accepted, all, alternatives, entries, suggest, text, texts};
 use super::scalar;
-use super::schema::{LOAD_CPU, LOAD_SCRIPT, Section, TEST_HTTP, TEST_SCRIPT, TEST_TCP};
+use super::schema::Section;
 use super::tree::{Content, Entry, Value};
-use crate::ports::probe::{LoadKind, LoadSpec, TestKind, TestSpec};
+use crate::ports::probe::{LoadSpec, TestSpec};
 use crate::types::policy::TestPolicy;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,13 +25,6 @@ const INTERVAL_MIN: Duration = Duration::from_millis(10);
 const INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 const TIMEOUT: Duration = Duration::from_millis(500);
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
-const RISE: u32 = 2;
-const FALL: u32 = 3;
-const STREAK_MAX: u32 = 1_000;
-
-/// Kinds of the contract whose mechanism is not in this version.
-const TEST_KINDS_ABSENT: &[&str] = &["dns", "process", "systemd", "ping", "interface", "file"];
-const LOAD_KINDS_ABSENT: &[&str] = &["network", "load-average", "memory", "connections", "pressure"];
 
 /// All tests and loads.
 pub(super) struct Probes {
@@ -41,8 +38,8 @@ pub(super) struct Probes {
 
 impl Probes {
     pub(super) fn read(root: &Reader<'_>, environment: &Environment, faults: &mut Faults) -> Self {
-        let (test_names, tests) = named(root, "test", faults, |entry, faults| test(entry, environment, faults));
-        let (load_names, loads) = named(root, "load", faults, |entry, faults| load(entry, environment, faults));
+        let (test_names, tests) = named(root, "test", faults, |entry, faults| test::read(entry, environment, faults));
+        let (load_names, loads) = named(root, "load", faults, |entry, faults| load::read(entry, environment, faults));
         let tests = tests.map(|mut tests| {
             tests.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
             tests
@@ -79,61 +76,31 @@ fn named<T>(
     (names, read.into_iter().collect())
 }
 
-fn test(entry: &Entry, environment: &Environment, faults: &mut Faults) -> Result<(TestSpec, TestPolicy), Reported> {
-    let sections = [("tcp", &TEST_TCP), ("http", &TEST_HTTP), ("script", &TEST_SCRIPT)];
-    let (reader, word) = open("test", entry, &sections, TEST_KINDS_ABSENT, faults)?;
-    let kind = match word {
-        "tcp" => tcp(&reader, faults),
-        "http" => http(&reader, faults),
-        _ => command(&reader, environment, faults).map(|command| TestKind::Script { command }),
-    };
-    let times = times(&reader, faults);
-    let rise = reader.integer("rise", RISE, 1..=STREAK_MAX, faults);
-    let fall = reader.integer("fall", FALL, 1..=STREAK_MAX, faults);
-    let (interval, timeout) = times?;
-    let name = entry.key.clone();
-    Ok((TestSpec { name: name.clone(), interval, timeout, kind: kind? }, TestPolicy { name, rise: rise?, fall: fall? }))
-}
-
-fn load(entry: &Entry, environment: &Environment, faults: &mut Faults) -> Result<LoadSpec, Reported> {
-    let sections = [("cpu", &LOAD_CPU), ("script", &LOAD_SCRIPT)];
-    let (reader, word) = open("load", entry, &sections, LOAD_KINDS_ABSENT, faults)?;
-    let kind = match word {
-        "cpu" => Ok(LoadKind::Cpu),
-        _ => command(&reader, environment, faults).map(|command| LoadKind::Script { command }),
-    };
-    let (interval, timeout) = times(&reader, faults)?;
-    Ok(LoadSpec { name: entry.key.clone(), interval, timeout, kind: kind? })
+/// A kind with its keys, and what reads them.
+struct Kind<T> {
+    word: &'static str,
+    section: &'static Section,
+    read: fn(&Reader<'_>, &Environment, &mut Faults) -> Result<T, Reported>,
 }
 
 /// Opens the table of a test or load: its kind says which keys it has.
-fn open<'t>(
-    what: &str,
-    entry: &'t Entry,
-    sections: &[(&'static str, &'static Section)],
-    absent: &[&str],
-    faults: &mut Faults,
-) -> Result<(Reader<'t>, &'static str), Reported> {
+fn open<'t, 'k, T>(what: &str, entry: &'t Entry, kinds: &'k [Kind<T>], faults: &mut Faults) -> Result<(Reader<'t>, &'k Kind<T>), Reported> {
     let title = format!("[{what}.{}]", entry.key);
-    let words: Vec<&str> = sections.iter().map(|(word, _)| *word).collect();
+    let words: Vec<&str> = kinds.iter().map(|kind| kind.word).collect();
     let Content::Table(table) = &entry.value.content else {
         let problem = Problem::at(entry.value.place, format!("{what}.{} is {}", entry.key, entry.value.content.kind()));
         return Err(faults.error(problem.expects(format!("a table, {title}"))));
     };
-    let Some(kind) = table.entry("kind") else {
+    let Some(named) = table.entry("kind") else {
         let problem = Problem::at(entry.value.place, format!("{title} has no kind"));
         return Err(faults.error(problem.expects(format!("kind = {}", alternatives(&words)))));
     };
-    let kind = text("kind", &kind.value, faults)?;
-    if let Some((word, section)) = sections.iter().find(|(word, _)| *word == kind.value) {
-        return Ok((Reader::open_as(title, section, table, faults), word));
+    let named = text("kind", &named.value, faults)?;
+    if let Some(kind) = kinds.iter().find(|kind| kind.word == named.value) {
+        return Ok((Reader::open_as(title, kind.section, table, faults), kind));
     }
-    if absent.contains(&kind.value) {
-        let problem = Problem::at(kind.place, not_available(&format!("kind = {:?}", kind.value)));
-        return Err(faults.error(problem.expects(alternatives(&words))));
-    }
-    let problem = Problem::at(kind.place, format!("kind cannot be {:?}", kind.value)).expects(alternatives(&words));
-    Err(faults.error(suggest(problem, kind.value, &words)))
+    let problem = Problem::at(named.place, format!("kind cannot be {:?}", named.value)).expects(alternatives(&words));
+    Err(faults.error(suggest(problem, named.value, &words)))
 }
 
 fn times(reader: &Reader<'_>, faults: &mut Faults) -> Result<(Duration, Duration), Reported> {
@@ -142,21 +109,6 @@ fn times(reader: &Reader<'_>, faults: &mut Faults) -> Result<(Duration, Duration
     // A probe that outlives its interval would be overtaken by the next.
     let timeout = reader.duration("timeout", TIMEOUT.min(longest), TIMEOUT_MIN..=longest, faults);
     Ok((interval?, timeout?))
-}
-
-fn tcp(reader: &Reader<'_>, faults: &mut Faults) -> Result<TestKind, Reported> {
-    let address = reader.needed_text("address", faults)?;
-    let form = |text: &str| if scalar::host_and_port(text) { Ok(()) } else { Err(String::from("\"HOST:PORT\"")) };
-    accepted("address", address, form, faults).map(|address| TestKind::Tcp { address: address.value.to_owned() })
-}
-
-fn http(reader: &Reader<'_>, faults: &mut Faults) -> Result<TestKind, Reported> {
-    let url = reader.needed_text("url", faults)?;
-    if url.value.starts_with("https://") {
-        let problem = Problem::at(url.place, not_available("https")).expects("\"http://HOST[:PORT]/PATH\"");
-        return Err(faults.error(problem.help("a test with kind = \"script\" can run curl")));
-    }
-    accepted("url", url, scalar::http_url, faults).map(|url| TestKind::Http { url: url.value.to_owned() })
 }
 
 /// A program with its arguments: an array, or a text that is the program alone.
@@ -201,4 +153,47 @@ pub(super) fn check_program(key: &str, path: Placed<&Path>, environment: &Enviro
             Ok(())
         }
     }
+}
+
+/// What a key that names several things has: at least one, each once.
+fn each_once<T: Clone + PartialEq + std::fmt::Display>(
+    key: &str,
+    value: &Value,
+    entries: Vec<Placed<T>>,
+    most: usize,
+    faults: &mut Faults,
+) -> Result<Vec<T>, Reported> {
+    if entries.is_empty() || entries.len() > most {
+        return Err(faults.error(Problem::at(value.place, format!("{key} has {} entries", entries.len())).expects(format!("1 to {most}"))));
+    }
+    let mut seen: Vec<T> = Vec::new();
+    let mut repeated = Ok(());
+    for entry in entries {
+        if seen.contains(&entry.value) {
+            repeated = Err(faults.error(Problem::at(entry.place, format!("{key} has {} twice", entry.value)).expects("it once")));
+        }
+        seen.push(entry.value);
+    }
+    repeated.map(|()| seen)
+}
+
+/// Whole numbers within limits: an array of them, or one alone.
+fn numbers(key: &str, value: &Value, limits: RangeInclusive<u16>, faults: &mut Faults) -> Result<Vec<Placed<u16>>, Reported> {
+    let values = match &value.content {
+        Content::List(values) => values.as_slice(),
+        Content::Boolean(_) | Content::Datetime | Content::Float | Content::Integer(_) | Content::Table(_) | Content::Text(_) => {
+            std::slice::from_ref(value)
+        }
+    };
+    let expected = format!("whole numbers from {} to {}", limits.start(), limits.end());
+    let mut number = |value: &Value| {
+        let Content::Integer(number) = value.content else {
+            return Err(faults.error(Problem::at(value.place, format!("{key} is {}", value.content.kind())).expects(expected.clone())));
+        };
+        match u16::try_from(number) {
+            Ok(number) if limits.contains(&number) => Ok(Placed { value: number, place: value.place }),
+            Ok(_) | Err(_) => Err(faults.error(Problem::at(value.place, format!("{key} cannot be {number}")).expects(expected.clone()))),
+        }
+    };
+    all(values.iter().map(&mut number).collect())
 }

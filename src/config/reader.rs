@@ -82,7 +82,10 @@ impl<'t> Reader<'t> {
         let Content::Table(table) = &entry.value.content else {
             return Err(wrong_kind(key, &entry.value, &format!("a table, {}", section.header), faults));
         };
-        let mut reader = Self::open(section, table, faults);
+        // A table of a test has the test's own name in front.
+        let (example, own) = (self.section.header.trim_end_matches(']'), self.title.trim_end_matches(']'));
+        let title = section.header.strip_prefix(example).map_or_else(|| section.header.to_owned(), |rest| format!("{own}{rest}"));
+        let mut reader = Self::open_as(title, section, table, faults);
         reader.place = entry.value.place;
         Ok(Some(reader))
     }

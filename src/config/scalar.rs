@@ -175,13 +175,46 @@ fn is_host(host: &str) -> bool {
     domain(&format!("{relative}.")).is_ok()
 }
 
-/// `http://HOST[:PORT][/PATH]`: what was expected if it is not.
+/// `http://HOST[:PORT][/PATH]` or the same with `https`: what was expected if it is not.
 pub(super) fn http_url(text: &str) -> Result<(), String> {
-    let expected = || String::from("\"http://HOST[:PORT]/PATH\"");
-    let Some(rest) = text.strip_prefix("http://") else { return Err(expected()) };
+    let expected = || String::from("\"http://HOST[:PORT]/PATH\" or \"https://HOST[:PORT]/PATH\"");
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else { return Err(expected()) };
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let sane = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains('#');
-    if sane && (is_host(authority) || host_and_port(authority)) { Ok(()) } else { Err(expected()) }
+    if sane && host_header(authority).is_ok() { Ok(()) } else { Err(expected()) }
+}
+
+/// `HOST` or `HOST:PORT`.
+pub(super) fn host_header(text: &str) -> Result<(), String> {
+    if is_host(text) || host_and_port(text) { Ok(()) } else { Err(String::from("\"HOST\" or \"HOST:PORT\"")) }
+}
+
+/// A domain name with or without its last dot, or an address.
+pub(super) fn server_name(text: &str) -> Result<(), String> {
+    let is_name = || domain(&format!("{}.", text.strip_suffix('.').unwrap_or(text))).is_ok();
+    if text.parse::<IpAddr>().is_ok() || is_name() { Ok(()) } else { Err(String::from("a domain name or an address")) }
+}
+
+/// The name of a unit of systemd, with its suffix (systemd.unit(5)).
+pub(super) fn unit(text: &str) -> Result<(), String> {
+    const SUFFIXES: [&str; 11] = ["automount", "device", "mount", "path", "scope", "service", "slice", "socket", "swap", "target", "timer"];
+    let sane = text.chars().all(|character| character.is_ascii_alphanumeric() || ":-_.\\@".contains(character));
+    let has_suffix = text.rsplit_once('.').is_some_and(|(name, suffix)| !name.is_empty() && SUFFIXES.contains(&suffix));
+    if sane && has_suffix && text.len() <= 255 { Ok(()) } else { Err(String::from("a unit with its suffix, like \"nginx.service\"")) }
+}
+
+/// `1Gbit`: in kilobits.
+pub(super) fn kilobits(text: &str) -> Option<u32> {
+    let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_at);
+    let size = match unit.to_ascii_lowercase().as_str() {
+        "kbit" => 1,
+        "mbit" => 1_000,
+        "gbit" => 1_000_000,
+        "tbit" => 1_000_000_000,
+        _ => return None,
+    };
+    number.parse::<u32>().ok()?.checked_mul(size).filter(|kilobits| *kilobits > 0)
 }
 
 #[cfg(test)]
@@ -237,14 +270,36 @@ mod tests {
 
     #[test]
     fn urls_and_ports_name_a_host() {
-        for text in ["http://127.0.0.1", "http://www/health", "http://[::1]:8080/x?y=1", "http://www.example.:80"] {
+        for text in ["http://127.0.0.1", "https://www/health", "http://[::1]:8080/x?y=1", "http://www.example.:80"] {
             assert!(http_url(text).is_ok(), "{text}");
         }
-        for text in ["https://www/", "http://", "http://:80/", "http://www:0/", "http://a b/", "www", "http://u@www/"] {
+        for text in ["ftp://www/", "https://", "http://:80/", "http://www:0/", "http://a b/", "www", "http://u@www/"] {
             assert!(http_url(text).is_err(), "{text}");
         }
         assert!(host_and_port("db.example:5432") && host_and_port("[::1]:53"));
         assert!(!host_and_port("db.example") && !host_and_port("::1:53x") && !host_and_port(":53"));
+    }
+
+    #[test]
+    fn a_rate_has_a_unit_and_fits() {
+        for (text, kilobits) in
+            [("1kbit", Some(1)), ("100Mbit", Some(100_000)), ("10gbit", Some(10_000_000)), ("4Tbit", Some(4_000_000_000))]
+        {
+            assert_eq!(super::kilobits(text), kilobits, "{text}");
+        }
+        for text in ["", "1", "Gbit", "0Gbit", "1.5Gbit", "1 Gbit", "5Tbit", "1GB", "-1kbit"] {
+            assert_eq!(super::kilobits(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_unit_has_a_suffix_that_systemd_knows() {
+        for text in ["nginx.service", "getty@tty1.service", "dev-disk-by\\x2dlabel.swap", "a.b.timer"] {
+            assert!(unit(text).is_ok(), "{text}");
+        }
+        for text in ["nginx", "nginx.servce", ".service", "a b.service", "a/b.service", &format!("{}.service", "a".repeat(255))] {
+            assert!(unit(text).is_err(), "{text}");
+        }
     }
 
     #[test]

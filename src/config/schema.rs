@@ -1,7 +1,15 @@
 //! Every key there is: its form, default and meaning.
 //!
 //! Owns the one list that unknown keys are checked against, that `raisd check --defaults` prints and that the tables of
-//! `docs/reference.md` are compared with. Reads nothing: what a value must be beyond its form is in the files after it.
+//! `docs/reference.md` are compared with; those of tests and loads are in `schema/probe.rs`. Reads nothing: what a value must be
+//! beyond its form is in the files after it.
+
+mod probe;
+
+pub(super) use probe::{
+    FLAPPING, LOAD_AVERAGE, LOAD_CONNECTIONS, LOAD_CPU, LOAD_MEMORY, LOAD_NETWORK, LOAD_PRESSURE, LOAD_SCRIPT, TEST_DNS, TEST_FILE,
+    TEST_HTTP, TEST_INTERFACE, TEST_PING, TEST_PROCESS, TEST_SCRIPT, TEST_SYSTEMD, TEST_TCP,
+};
 
 use Preset::{Absent, Needed, Off, Table, Unset, Value};
 use Scope::{Group, Host};
@@ -248,94 +256,6 @@ pub(super) const GROUP_DNS: Section = Section {
     ],
 };
 
-#[rustfmt::skip]
-const INTERVAL: Key = key("interval", "duration, 10ms to 1h", Value("\"1s\""), Host,
-    "From the start of one probe to the start of the next.");
-#[rustfmt::skip]
-const TIMEOUT: Key = key("timeout", "duration, 1ms to interval", Value("\"500ms\""), Host,
-    "A probe that takes longer has failed; never more than `interval`.");
-#[rustfmt::skip]
-const RISE: Key = key("rise", "integer, 1 to 1000", Value("2"), Host,
-    "So many passes in a row make a failing test pass.");
-#[rustfmt::skip]
-const FALL: Key = key("fall", "integer, 1 to 1000", Value("3"), Host,
-    "So many failures in a row make a passing test fail.");
-const COMMAND_FORM: &str = "absolute path, or array of it and its arguments";
-
-#[rustfmt::skip] // a key in two lines
-pub(super) const TEST_TCP: Section = Section {
-    header: "[test.port]",
-    meaning: "A test that connects.",
-    keys: &[
-        key("kind", "\"tcp\", \"http\" or \"script\"", Needed { example: "\"tcp\"" }, Host,
-            "tcp: a connection is accepted."),
-        key("address", "\"HOST:PORT\"", Needed { example: "\"127.0.0.1:5432\"" }, Host,
-            "Where to connect (kind tcp)."),
-        INTERVAL,
-        TIMEOUT,
-        RISE,
-        FALL,
-    ],
-};
-
-#[rustfmt::skip] // a key in two lines
-pub(super) const TEST_HTTP: Section = Section {
-    header: "[test.web]",
-    meaning: "A test that asks a web server.",
-    keys: &[
-        key("kind", "\"tcp\", \"http\" or \"script\"", Needed { example: "\"http\"" }, Host,
-            "http: a GET answers with a status from 200 to 399."),
-        key("url", "\"http://HOST[:PORT]/PATH\"", Needed { example: "\"http://127.0.0.1/health\"" }, Host,
-            "What to get (kind http)."),
-        INTERVAL,
-        TIMEOUT,
-        RISE,
-        FALL,
-    ],
-};
-
-#[rustfmt::skip] // a key in two lines
-pub(super) const TEST_SCRIPT: Section = Section {
-    header: "[test.program]",
-    meaning: "A test that runs a program.",
-    keys: &[
-        key("kind", "\"tcp\", \"http\" or \"script\"", Needed { example: "\"script\"" }, Host,
-            "script: a program exits with 0."),
-        key("command", COMMAND_FORM, Needed { example: "[\"/etc/raisd/is-well\", \"--quick\"]" }, Host,
-            "Run directly, without a shell (kind script)."),
-        INTERVAL,
-        TIMEOUT,
-        RISE,
-        FALL,
-    ],
-};
-
-#[rustfmt::skip] // a key in two lines
-pub(super) const LOAD_CPU: Section = Section {
-    header: "[load.cpu]",
-    meaning: "A load that reads the processors.",
-    keys: &[
-        key("kind", "\"cpu\" or \"script\"", Needed { example: "\"cpu\"" }, Host,
-            "cpu: processor time that was not idle."),
-        INTERVAL,
-        TIMEOUT,
-    ],
-};
-
-#[rustfmt::skip] // a key in two lines
-pub(super) const LOAD_SCRIPT: Section = Section {
-    header: "[load.sessions]",
-    meaning: "A load that runs a program.",
-    keys: &[
-        key("kind", "\"cpu\" or \"script\"", Needed { example: "\"script\"" }, Host,
-            "script: a program prints LOAD CAPACITY, two whole numbers."),
-        key("command", COMMAND_FORM, Needed { example: "\"/etc/raisd/sessions\"" }, Host,
-            "Run directly, without a shell (kind script)."),
-        INTERVAL,
-        TIMEOUT,
-    ],
-};
-
 #[rustfmt::skip] // a key in two lines
 pub(super) const DNS: Section = Section {
     header: "[dns]",
@@ -386,5 +306,29 @@ pub(super) const KEY: Section = Section {
 };
 
 /// All tables of the configuration, in the order of the reference.
-pub(super) const SECTIONS: &[&Section] =
-    &[&ROOT, &HOST, &GROUP, &SCRIPTS, &ANNOUNCE, &GROUP_DNS, &TEST_TCP, &TEST_HTTP, &TEST_SCRIPT, &LOAD_CPU, &LOAD_SCRIPT, &DNS];
+pub(super) const SECTIONS: &[&Section] = &[
+    &ROOT,
+    &HOST,
+    &GROUP,
+    &SCRIPTS,
+    &ANNOUNCE,
+    &GROUP_DNS,
+    &TEST_TCP,
+    &TEST_HTTP,
+    &TEST_DNS,
+    &TEST_SCRIPT,
+    &TEST_PROCESS,
+    &TEST_SYSTEMD,
+    &TEST_PING,
+    &TEST_INTERFACE,
+    &FLAPPING,
+    &TEST_FILE,
+    &LOAD_CPU,
+    &LOAD_NETWORK,
+    &LOAD_AVERAGE,
+    &LOAD_MEMORY,
+    &LOAD_CONNECTIONS,
+    &LOAD_PRESSURE,
+    &LOAD_SCRIPT,
+    &DNS,
+];

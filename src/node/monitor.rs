@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The parts never call each other: each is called here, downwards, with plain values. After whatever happened,
-//! [`Monitor::settle_turn`] brings everything to where it belongs, once.
+//! [`Monitor::settle_turn`] brings everything to where it belongs, once; while much happens, once for many events.
 
 pub(crate) mod announcements;
 pub(crate) mod back_off;
@@ -39,13 +39,13 @@ use self::holding::{Holdings, Manner};
 use self::hosts::{Changes, Host, Hosts, Notice};
 use self::items::Items;
 use self::meters::Meters;
-use self::published::Published;
+use self::published::{News, Published};
 use self::transmit::{Parts, Transmit};
 use super::action::{Action, Report, StoredGroup};
 use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
 use super::reload::{Found, Surroundings};
 use super::requests::Known;
-use super::turn::{Turn, Waiter};
+use super::turn::{Row, Turn, Waiter};
 use crate::types::host::{BootId, Duty, Extent, FailedAcquire, HostDetail, HostHead, HostId, HostItem, Incarnation, Role, Sequence};
 use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
 use crate::types::message::{Message, MessageKind, Record};
@@ -60,6 +60,13 @@ const STORE_DELAY: Duration = Duration::from_millis(500);
 
 /// A leader waits at most so long for everybody to hear that it is settled: as long as a relayed answer takes.
 const ACKNOWLEDGED_HEARTBEATS: u32 = 2;
+
+/// Settling a turn looks at every address known. So long for each of them lies between two turns, so that it takes a part of
+/// the processor and not all of it.
+const SETTLE_GAP: Duration = Duration::from_micros(10);
+
+/// However many addresses are known.
+const SETTLE_GAP_MAX: Duration = Duration::from_millis(50);
 
 /// Who this host is, at this start.
 #[derive(Clone, PartialEq, Debug)]
@@ -150,6 +157,10 @@ pub(crate) struct Monitor {
     store_at: Time,
     /// The last time that everything due was done.
     ticked_at: Time,
+    /// The last time that a turn was settled.
+    turn_settled_at: Time,
+    /// Something has happened since that placement reads.
+    unsettled: bool,
 }
 
 impl Monitor {
@@ -191,6 +202,8 @@ impl Monitor {
             unproved: 0,
             store_at: now.plus(STORE_INTERVAL),
             ticked_at: now,
+            turn_settled_at: Time::START,
+            unsettled: false,
             index,
             policy,
             identity,
@@ -201,9 +214,14 @@ impl Monitor {
 
     /// The deadline has come.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        let is_all = self.turn_deadline(turn.now) <= turn.now;
         self.ticked_at = turn.now;
-        self.hosts.tick(turn.now, self.ruling.heartbeat);
-        self.settle_turn(turn);
+        if is_all {
+            self.hosts.tick(turn.now, self.ruling.heartbeat);
+            self.settle_turn(turn);
+        } else {
+            self.holdings.announce_due(turn, &self.policy);
+        }
     }
 
     /// A datagram of the group.
@@ -213,6 +231,10 @@ impl Monitor {
             records.into_iter().partition(|record| matches!(record, Record::Addresses(_) | Record::Zone(_) | Record::Command(_)));
         let waits = self.leader == Some(self.identity.id) && !self.is_known_settled(turn.now);
         let mut changes = self.hosts.hear(turn.now, network, sender, number, arrival, about_hosts);
+        if changes.matters {
+            // Before his commands are looked at, whoever leads by now is to be known.
+            self.follow_leader(turn);
+        }
         // What somebody says who has not proved that he lives has no effect.
         let is_proved = self.hosts.get(sender.host).is_some_and(|host| host.is_live() && host.head.boot == sender.boot);
         if is_proved {
@@ -227,8 +249,10 @@ impl Monitor {
         if changes.answer_at_once {
             self.transmit.hasten();
         }
-        if changes.matters || waits || self.transmit.is_due(turn.now, self.beat_length()) {
+        if self.transmit.is_due(turn.now, self.beat_length()) {
             self.settle_turn(turn);
+        } else if changes.matters || waits {
+            self.settle_soon(turn);
         }
     }
 
@@ -241,10 +265,13 @@ impl Monitor {
             }
             Record::Zone(zone) => {
                 let from_leader = self.leader == Some(zone.leader) && zone.leader != self.identity.id;
-                let changed = self.published.take(zone, from_leader);
-                changes.matters |= changed;
-                if changed {
-                    self.publish(turn);
+                match self.published.take(zone, from_leader) {
+                    News::Nothing => {}
+                    News::Confirmed => self.publish(turn),
+                    News::Changed => {
+                        changes.matters = true;
+                        self.publish(turn);
+                    }
                 }
             }
             Record::Command(command) => changes.matters |= self.take_command(turn, command),
@@ -255,7 +282,10 @@ impl Monitor {
     /// An operation of an item has ended.
     pub(crate) fn finish(&mut self, turn: &mut Turn<'_>, item: &Item, op: OpId, outcome: Outcome) {
         self.holdings.finish(turn, &self.policy, item, op, outcome);
-        self.settle_turn(turn);
+        if self.holdings.get(item).is_some_and(|held| held.kernel) {
+            self.foreign.retain(|address| Item::Address(address.address) != *item);
+        }
+        self.settle_soon(turn);
     }
 
     /// The tests of the group say something else.
@@ -300,13 +330,19 @@ impl Monitor {
 
     /// An address with our mark that an earlier run has left.
     pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
-        self.holdings.take_off_leftover(turn, &self.policy, address);
+        let epoch = self.items.get(&Item::Address(address.address)).map_or(Epoch(0), |known| known.epoch);
+        self.holdings.take_off_leftover(turn, &self.policy, address, epoch);
     }
 
     /// An address without our mark is on the service interface.
     pub(crate) fn find_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
         self.foreign.insert(address);
-        self.settle_turn(turn);
+        self.settle_soon(turn);
+    }
+
+    /// An address with our mark is on the service interface.
+    pub(crate) fn note_marked(&mut self, address: ServiceAddress) {
+        self.foreign.remove(&address);
     }
 
     /// An address is on the service interface no longer.
@@ -315,7 +351,7 @@ impl Monitor {
             self.foreign.remove(&address);
         }
         self.holdings.lose_address(turn, &self.policy, interface, &Item::Address(address.address));
-        self.settle_turn(turn);
+        self.settle_soon(turn);
     }
 
     /// The operator's wish. What is on disk is said by `StoreGroup`, which the caller emits.
@@ -441,9 +477,33 @@ impl Monitor {
 
     // ---- the order of a turn ----
 
-    /// Brings everything to where it belongs after whatever happened: once per event.
+    /// Settles the turn at once, or, while events of a thousand addresses come in a row, once for many of them. What the
+    /// kernel has confirmed is announced without waiting.
+    fn settle_soon(&mut self, turn: &mut Turn<'_>) {
+        if turn.row == Row::Ends && turn.now >= self.settles_turn_at() {
+            self.settle_turn(turn);
+        } else {
+            self.unsettled = true;
+            self.holdings.announce_due(turn, &self.policy);
+        }
+    }
+
+    /// The last of several events was not about this group, or not about placement.
+    pub(crate) fn settle_rest(&mut self, turn: &mut Turn<'_>) {
+        if self.unsettled && turn.now >= self.settles_turn_at() {
+            self.settle_turn(turn);
+        }
+    }
+
+    fn settles_turn_at(&self) -> Time {
+        let known = self.items.extent().count;
+        self.turn_settled_at.plus(SETTLE_GAP.saturating_mul(known).min(SETTLE_GAP_MAX))
+    }
+
+    /// Brings everything to where it belongs after whatever happened.
     fn settle_turn(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
+        (self.turn_settled_at, self.unsettled) = (now, false);
         if self.transmit.is_beat_due(now) {
             self.beat(turn);
         }
@@ -644,11 +704,15 @@ impl Monitor {
     fn decide_zone(&mut self, turn: &mut Turn<'_>) {
         let Some(policy) = &self.policy.shared.zone else { return };
         let list = zone::list(policy, &self.candidates(), &self.published.addresses);
-        if self.published.decide(list.advertised, list.withheld) {
-            let advertised = self.published.addresses.iter().copied().collect();
-            turn.report(Report::ZoneChanged { serial: self.published.serial, advertised });
-            self.transmit.hasten();
-            self.publish(turn);
+        match self.published.decide(list.advertised, list.withheld) {
+            News::Nothing => {}
+            News::Confirmed => self.publish(turn),
+            News::Changed => {
+                let advertised = self.published.addresses.iter().copied().collect();
+                turn.report(Report::ZoneChanged { serial: self.published.serial, advertised });
+                self.transmit.hasten();
+                self.publish(turn);
+            }
         }
     }
 
@@ -663,13 +727,15 @@ impl Monitor {
         if self.stop != Stop::Running {
             return;
         }
+        // It stays on the list until the kernel says that it is ours or gone: what could not be marked is tried again.
         let known = |address: &&ServiceAddress| {
             let item = Item::Address(address.address);
-            self.items.get(&item).is_some_and(|known| !known.tombstone) && self.holdings.get(&item).is_none()
+            self.items.get(&item).is_some_and(|known| !known.tombstone)
+                && self.holdings.get(&item).is_none()
+                && !self.holdings.failures().is_in_back_off(turn.now, &item)
         };
         let found: Vec<ServiceAddress> = self.foreign.iter().filter(known).copied().collect();
         for address in found {
-            self.foreign.remove(&address);
             let item = Item::Address(address.address);
             let epoch = self.items.get(&item).map_or(Epoch(0), |known| known.epoch).next();
             turn.report(Report::AddressFound { item: item.clone(), interface: self.policy.interface.clone() });
@@ -805,10 +871,12 @@ impl Monitor {
         if head.settled && self.settled_said.is_none() {
             self.settled_said = Some((head.sequence, turn.now));
         }
+        let slowest = self.slowest();
         let parts = Parts {
             me: self.identity.id,
             boot: self.identity.boot,
-            timeout: self.slowest().timeout,
+            timeout: slowest.timeout,
+            direct: transmit::direct_window(slowest.heartbeat, slowest.timeout),
             hosts: &self.hosts,
             own: &self.own,
             items: &mut self.items,
@@ -898,15 +966,23 @@ impl Monitor {
         if self.stop == Stop::Stopped {
             return None;
         }
+        let turn = self.turn_deadline(now);
+        let announces = self.holdings.announce_deadline().filter(|time| *time > self.ticked_at);
+        Some(announces.map_or(turn, |announces| announces.min(turn)))
+    }
+
+    /// When the next turn is to be settled.
+    fn turn_deadline(&self, now: Time) -> Time {
         let running = self.stop == Stop::Running;
         let settles = (!self.settled && self.unreachable.is_none() && running).then(|| self.settles_at());
         let stores = running.then_some(self.store_at);
-        let commands = self.commands.deadline(now);
-        let all = [self.hosts.deadline(), commands, self.holdings.deadline(now), settles, stores];
+        let turn = self.unsettled.then(|| self.settles_turn_at());
+        let back_offs = [self.commands.deadline(now), self.holdings.failures().deadline(now)];
+        let all = [self.hosts.deadline(), settles, stores, turn];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
-        let soonest = all.into_iter().flatten().filter(|time| *time > self.ticked_at).min();
+        let soonest = all.into_iter().chain(back_offs).flatten().filter(|time| *time > self.ticked_at).min();
         let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(self.beat_length()) };
-        Some(soonest.map_or(sends, |soonest| soonest.min(sends)))
+        soonest.map_or(sends, |soonest| soonest.min(sends))
     }
 
     pub(crate) fn policy(&self) -> &GroupPolicy {

@@ -43,10 +43,19 @@ impl Operations {
     }
 }
 
+/// Whether more events come with this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Row {
+    /// What looks at everything waits for the last of them.
+    GoesOn,
+    Ends,
+}
+
 /// One call of the node, as a group's monitor sees it.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Time,
     pub(crate) group: GroupIndex,
+    pub(crate) row: Row,
     pub(crate) actions: &'a mut Vec<Action>,
     pub(crate) operations: &'a mut Operations,
 }

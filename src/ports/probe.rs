@@ -10,23 +10,56 @@
 //! **Queue** out: `RESULTS` results. When it is full a probe waits with its result, and so with its next probe: the newest
 //! state is worth more than a backlog. **Cancellation**: dropping [`Probes`] ends every probe; nothing is reported afterwards.
 
+mod blocking;
+mod connections;
 mod cpu;
+mod dns;
+mod file;
 mod http;
+mod interface;
+mod link;
+mod load_average;
+mod memory;
+mod network;
+mod ping;
+mod pressure;
+mod process;
+mod program;
 mod resolve;
+mod spec;
+mod systemd;
+mod tcp;
+mod tls;
+
+pub use spec::{
+    DnsTest, FileWanted, Flapping, HttpTest, InterfaceTest, LoadAveraged, LoadKind, LoadSpec, PressureAveraged, Resource, Stalled,
+    TestKind, TestSpec,
+};
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use async_trait::async_trait;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::cpu::CpuTimes;
-use self::http::HttpTarget;
-use self::resolve::Resolver;
-use super::script::child::{Ended, How, Program, describe};
+use self::connections::ConnectionsLoad;
+use self::cpu::CpuLoad;
+use self::dns::DnsProbe;
+use self::file::FileProbe;
+use self::http::HttpProbe;
+use self::interface::InterfaceProbe;
+use self::load_average::LoadAverageLoad;
+use self::memory::MemoryLoad;
+use self::network::NetworkLoad;
+use self::ping::PingProbe;
+use self::pressure::PressureLoad;
+use self::process::ProcessProbe;
+use self::program::ProbeProgram;
+use self::systemd::SystemdProbe;
+use self::tcp::TcpProbe;
 use crate::node::event::{Event, LoadSample, TestResult};
 
 /// Results on their way to the core: a handful for each of some ten probes. The core reads far faster than probes report.
@@ -34,64 +67,6 @@ const RESULTS: usize = 64;
 
 /// The shortest interval that is kept: an interval of zero would leave the processor to probes.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
-
-/// One test of this host.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TestSpec {
-    /// Its name.
-    pub name: String,
-    /// From the start of one probe to the start of the next.
-    pub interval: Duration,
-    /// A probe that takes longer has failed.
-    pub timeout: Duration,
-    /// What to probe.
-    pub kind: TestKind,
-}
-
-/// What a test probes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TestKind {
-    /// A connection to `HOST:PORT` is accepted.
-    Tcp {
-        /// `HOST:PORT` as configured.
-        address: String,
-    },
-    /// A GET answers with a status from 200 to 399.
-    Http {
-        /// `http://HOST[:PORT]/PATH`.
-        url: String,
-    },
-    /// A program exits with 0.
-    Script {
-        /// The program and its arguments; run directly, no shell.
-        command: Vec<String>,
-    },
-}
-
-/// One load of this host.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LoadSpec {
-    /// Its name.
-    pub name: String,
-    /// From the start of one probe to the start of the next.
-    pub interval: Duration,
-    /// A probe that takes longer has failed.
-    pub timeout: Duration,
-    /// What to probe.
-    pub kind: LoadKind,
-}
-
-/// What a load measures.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LoadKind {
-    /// Processor time not idle since the last probe, of all processors: load and capacity in milliseconds of a second times processors.
-    Cpu,
-    /// A program that prints `LOAD CAPACITY`.
-    Script {
-        /// The program and its arguments; run directly, no shell.
-        command: Vec<String>,
-    },
-}
 
 /// The running probes.
 #[derive(Debug)]
@@ -203,98 +178,68 @@ async fn test(spec: TestSpec, results: Sender<Event>) {
 
 /// What a test needs from one probe to the next.
 enum TestProber {
-    Tcp {
-        resolver: Resolver,
+    Program(ProbeProgram),
+    Timed {
+        probe: Box<dyn TestProbe>,
         limit: Duration,
     },
-    Http {
-        target: HttpTarget,
-        limit: Duration,
-        leftover: Option<http::Leftover>,
-    },
-    Script(Program),
     /// The configuration makes no sense; every probe says why.
     Never {
         why: String,
     },
 }
 
+/// A kind of test.
+#[async_trait]
+trait TestProbe: Send {
+    /// One probe, cancelled when its time is up; an error says what is wrong, with the values.
+    async fn probe(&mut self) -> Result<(), String>;
+
+    /// What has not happened when its time is up, such as `10.0.0.1:80 did not accept a connection`.
+    fn overdue(&self) -> String;
+
+    /// What can wait until the result has been reported.
+    async fn tidy_up(&mut self) {}
+}
+
 impl TestProber {
     fn new(spec: &TestSpec) -> Self {
         let limit = spec.timeout;
         let prober = match &spec.kind {
-            TestKind::Tcp { address } => Resolver::new(address).map(|resolver| Self::Tcp { resolver, limit }),
-            TestKind::Http { url } => HttpTarget::new(url).map(|target| Self::Http { target, limit, leftover: None }),
-            TestKind::Script { command } => program(command, limit).map(Self::Script),
+            TestKind::Dns(test) => Ok(Self::timed(DnsProbe::new(test.clone()), limit)),
+            TestKind::File { path, wanted } => Ok(Self::timed(FileProbe::new(path.clone(), *wanted), limit)),
+            TestKind::Http(test) => HttpProbe::new(test.clone()).map(|probe| Self::timed(probe, limit)),
+            TestKind::Interface(test) => Ok(Self::timed(InterfaceProbe::new(test.clone()), limit)),
+            TestKind::Ping { address, source } => Ok(Self::timed(PingProbe::new(*address, *source), limit)),
+            TestKind::Process { name, pid_file } => Ok(Self::timed(ProcessProbe::new(name.clone(), pid_file.clone()), limit)),
+            TestKind::Script { command } => ProbeProgram::new(command, limit).map(Self::Program),
+            TestKind::Systemd { unit, bus } => Ok(Self::timed(SystemdProbe::new(unit.clone(), bus.clone()), limit)),
+            TestKind::Tcp { address, source } => TcpProbe::new(address, *source).map(|probe| Self::timed(probe, limit)),
         };
         prober.unwrap_or_else(|why| Self::Never { why })
     }
 
+    fn timed(probe: impl TestProbe + 'static, limit: Duration) -> Self {
+        Self::Timed { probe: Box::new(probe), limit }
+    }
+
     async fn probe(&mut self) -> Result<(), String> {
         match self {
-            Self::Tcp { resolver, limit } => {
-                let outcome = timeout(*limit, connect(resolver)).await;
-                outcome.unwrap_or_else(|_| Err(format!("{} did not accept a connection within {limit:?}", resolver.name())))?;
-                Ok(())
-            }
-            Self::Http { target, limit, leftover } => {
-                let outcome = timeout(*limit, target.get()).await;
-                *leftover = Some(outcome.unwrap_or_else(|_| Err(format!("{} did not answer within {limit:?}", target.url())))?);
-                Ok(())
-            }
-            Self::Script(program) => {
-                let limit = program.limit;
-                let path = program.path.display().to_string();
-                let ended = run(program.clone()).await;
-                match &ended.how {
-                    How::Exited(status) if status.success() => Ok(()),
-                    How::Exited(status) => Err(format!("{path} {}{}", describe(*status), ended.last_words())),
-                    How::TimedOut => Err(format!("{path} did not end within {limit:?} and was killed{}", ended.last_words())),
-                    How::NotStarted { why } => Err(why.clone()),
-                }
+            Self::Program(program) => program.test().await,
+            Self::Timed { probe, limit } => {
+                let outcome = timeout(*limit, probe.probe()).await;
+                outcome.unwrap_or_else(|_| Err(format!("{} within {limit:?}", probe.overdue())))
             }
             Self::Never { why } => Err(why.clone()),
         }
     }
 
-    /// What can wait until the result has been reported.
     async fn tidy_up(&mut self) {
         match self {
-            Self::Http { leftover, .. } => {
-                if let Some(leftover) = leftover.take() {
-                    leftover.discard().await;
-                }
-            }
-            Self::Tcp { .. } | Self::Script(_) | Self::Never { .. } => {}
+            Self::Timed { probe, .. } => probe.tidy_up().await,
+            Self::Program(_) | Self::Never { .. } => {}
         }
     }
-}
-
-/// Tries the addresses of a name in turn, as a client would.
-async fn connect(resolver: &mut Resolver) -> Result<TcpStream, String> {
-    let addresses = resolver.addresses().await?;
-    let mut failures = Vec::new();
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failures.push(format!("{address} did not accept a connection: {error}")),
-        }
-    }
-    Err(failures.join("; "))
-}
-
-/// A program of a test or load: killed at once at its timeout, since the next probe may be due.
-fn program(command: &[String], limit: Duration) -> Result<Program, String> {
-    let Some((path, arguments)) = command.split_first() else {
-        return Err("`command` is empty: give a program and its arguments".to_owned());
-    };
-    Ok(Program { path: path.into(), arguments: arguments.to_vec(), environment: Vec::new(), user: None, limit, grace: Duration::ZERO })
-}
-
-/// What a probe prints goes to the debug log: with a probe each second, a chatty one would drown the rest.
-async fn run(program: Program) -> Ended {
-    let path = program.path.clone();
-    program.run(|_, line| tracing::debug!(program = %path.display(), "{line}")).await
 }
 
 async fn load(spec: LoadSpec, results: Sender<Event>) {
@@ -329,67 +274,58 @@ async fn load(spec: LoadSpec, results: Sender<Event>) {
 
 /// What a load needs from one probe to the next.
 enum LoadProber {
-    Cpu {
-        last: Option<CpuTimes>,
+    Program(ProbeProgram),
+    Timed {
+        probe: Box<dyn LoadProbe>,
         limit: Duration,
     },
-    Script(Program),
     /// The configuration makes no sense; every probe says why.
     Never {
         why: String,
     },
 }
 
+/// A kind of load.
+#[async_trait]
+trait LoadProbe: Send {
+    /// One probe, cancelled when its time is up; `Ok(None)`: there is nothing to report yet.
+    async fn probe(&mut self) -> Result<Option<LoadSample>, String>;
+
+    /// What has not happened when its time is up, such as `/proc/stat could not be read`.
+    fn overdue(&self) -> String;
+}
+
 impl LoadProber {
     fn new(spec: &LoadSpec) -> Self {
         let limit = spec.timeout;
         match &spec.kind {
-            LoadKind::Cpu => Self::Cpu { last: None, limit },
-            LoadKind::Script { command } => program(command, limit).map_or_else(|why| Self::Never { why }, Self::Script),
+            LoadKind::Connections { ports, capacity } => Self::timed(ConnectionsLoad::new(ports.clone(), *capacity), limit),
+            LoadKind::Cpu => Self::timed(CpuLoad::new(), limit),
+            LoadKind::LoadAverage { average, capacity } => Self::timed(LoadAverageLoad::new(*average, *capacity), limit),
+            LoadKind::Memory => Self::timed(MemoryLoad::new(), limit),
+            LoadKind::Network { interfaces, capacity } => Self::timed(NetworkLoad::new(interfaces, *capacity), limit),
+            LoadKind::Pressure { resource, stalled, average, capacity } => {
+                Self::timed(PressureLoad::new(*resource, *stalled, *average, *capacity), limit)
+            }
+            LoadKind::Script { command } => ProbeProgram::new(command, limit).map_or_else(|why| Self::Never { why }, Self::Program),
         }
+    }
+
+    fn timed(probe: impl LoadProbe + 'static, limit: Duration) -> Self {
+        Self::Timed { probe: Box::new(probe), limit }
     }
 
     /// `Ok(None)`: there is nothing to report yet.
     async fn probe(&mut self) -> Result<Option<LoadSample>, String> {
         match self {
-            Self::Cpu { last, limit } => {
-                let read = timeout(*limit, CpuTimes::read()).await;
-                let times = read.unwrap_or_else(|_| Err(format!("/proc/stat could not be read within {limit:?}")))?;
-                let Some(before) = last else {
-                    *last = Some(times);
-                    return Ok(None);
-                };
-                let sample = times.since(before);
-                // The kernel counts in hundredths of a second: keep the older reading until it has counted on.
-                if sample.is_some() {
-                    *last = Some(times);
-                }
-                Ok(sample)
-            }
-            Self::Script(program) => {
-                let (path, limit) = (program.path.display().to_string(), program.limit);
-                let ended = run(program.clone()).await;
-                match &ended.how {
-                    How::Exited(status) if status.success() => {
-                        sample(ended.first_stdout.as_deref().unwrap_or_default()).map(Some).ok_or_else(|| {
-                            format!("{path} printed {:?}, not two numbers `LOAD CAPACITY`", ended.first_stdout.unwrap_or_default())
-                        })
-                    }
-                    How::Exited(status) => Err(format!("{path} {}{}", describe(*status), ended.last_words())),
-                    How::TimedOut => Err(format!("{path} did not end within {limit:?} and was killed{}", ended.last_words())),
-                    How::NotStarted { why } => Err(why.clone()),
-                }
+            Self::Program(program) => program.load().await.map(Some),
+            Self::Timed { probe, limit } => {
+                let outcome = timeout(*limit, probe.probe()).await;
+                outcome.unwrap_or_else(|_| Err(format!("{} within {limit:?}", probe.overdue())))
             }
             Self::Never { why } => Err(why.clone()),
         }
     }
-}
-
-/// `LOAD CAPACITY`: two decimal numbers that fit 32 bits, and nothing else.
-fn sample(line: &str) -> Option<LoadSample> {
-    let mut words = line.split_ascii_whitespace();
-    let (load, capacity) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    words.next().is_none().then_some(LoadSample { load, capacity })
 }
 
 #[cfg(test)]

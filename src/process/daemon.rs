@@ -1,4 +1,4 @@
-//! The running daemon: pick one event, stamp the time, handle, dispatch, re-arm the deadline.
+//! The running daemon: pick what has happened, stamp the time, handle, dispatch, re-arm the deadline.
 //!
 //! Nothing else reads the clock for the protocol; the node's deadline is the only protocol timer. Called by `bin/raisd.rs`.
 
@@ -36,6 +36,10 @@ use crate::wire;
 
 /// The process was told something that it cannot do on this machine.
 const EXIT_CONFIGURATION: u8 = 2;
+
+/// The most that is handled in one go: what is due, and the operator, must not wait behind a flood. A thousand addresses are there in
+/// some four goes.
+const GATHERED_MAX: usize = 256;
 
 /// Runs until SIGTERM or SIGINT, in the foreground.
 #[must_use]
@@ -207,19 +211,27 @@ impl Daemon {
         loop {
             self.watchdog.feed(self.clock.now());
             let input = self.pick(&mut inputs, &mut changed).await;
-            let event = self.event_of(input, &mut changed);
-            let networks = self.ports.sockets.take_changes().into_iter().map(Event::Kernel);
-            for event in event.into_iter().chain(networks) {
-                if let Dispatched::Exit { code } = self.feed(event) {
-                    return code;
-                }
+            let mut events: Vec<Event> = self.event_of(input, &mut changed).into_iter().collect();
+            self.gather(&mut inputs, &mut events);
+            events.extend(self.ports.sockets.take_changes().into_iter().map(Event::Kernel));
+            let actions = self.node.handle_all(self.clock.now(), events);
+            if let Dispatched::Exit { code } = self.ports.dispatch(actions) {
+                return code;
             }
         }
     }
 
-    fn feed(&mut self, event: Event) -> Dispatched {
-        let actions = self.node.handle(self.clock.now(), event);
-        self.ports.dispatch(actions)
+    /// What the kernel and the networks have for us already, so that a loop that is behind catches up.
+    fn gather(&mut self, inputs: &mut Inputs, events: &mut Vec<Event>) {
+        for _ in 0..GATHERED_MAX {
+            if let Some(event) = inputs.netlink.try_recv() {
+                events.push(event);
+            } else if let Some(received) = self.ports.sockets.try_recv() {
+                events.extend(self.open(&received).map(Event::Heard));
+            } else {
+                return;
+            }
+        }
     }
 
     /// The next thing that happened. What is due comes before what has arrived, so that no flood can delay a heartbeat;

@@ -10,7 +10,6 @@ use crate::types::message::CommandKind;
 use crate::types::policy::{AllFailed, Ruling};
 
 /// Writes a report to the log. `group` is empty for what concerns the host.
-#[expect(clippy::too_many_lines, reason = "a table: one arm for each report, in the order of the enum")]
 pub(super) fn log(group: &str, report: &Report) {
     match report {
         Report::Acquired { item, epoch, reason } => {

@@ -56,29 +56,24 @@ impl World {
         }
     }
 
-    /// Nothing is asked of kernels, scripts, disks or operators for a while, and every node says one `info` each
-    /// heartbeat and group.
+    /// Nothing is asked of kernels, scripts or operators for a while, disks are written once a minute, and every node says one
+    /// `info` each heartbeat and group.
     #[track_caller]
     pub(crate) fn assert_rest(&mut self, heartbeats: u32) {
-        let before: Vec<(u8, u64, u64)> = self.running().map(|(number, machine)| (number, machine.infos_sent, machine.deeds)).collect();
-        let stores = self.stores();
+        let counts = |machine: &Machine| [machine.infos_sent, machine.stores, machine.deeds];
+        let before: Vec<_> = self.running().map(|(number, machine)| (number, counts(machine))).collect();
         let reports = self.reports.len();
-        self.run_for(HEARTBEAT * heartbeats);
+        let window = HEARTBEAT * heartbeats;
+        self.run_for(window);
         assert_eq!(self.reports[reports..], [], "reports at rest");
-        let stored = self.stores() - stores;
-        for (number, infos, deeds) in before {
-            let machine = &self.machines[&number];
-            let sent = machine.infos_sent - infos;
-            let groups = machine.places.len() as u64;
+        for (number, before) in before {
+            let after = counts(&self.machines[&number]);
+            let [sent, stored, done] = [0, 1, 2].map(|index| after[index] - before[index]);
+            let groups = self.machines[&number].places.len() as u64;
             assert!(sent <= (u64::from(heartbeats) + 1) * groups, "h{number} chatters: {sent} infos in {heartbeats} heartbeats");
-            let done = machine.deeds - deeds;
-            assert!(done <= stored, "h{number} does {done} things at rest");
+            assert!(stored <= (1 + window.as_secs() / 60) * groups, "h{number} writes its disk {stored} times");
+            assert_eq!(done, 0, "h{number} does things at rest");
         }
-    }
-
-    fn stores(&self) -> u64 {
-        // The time of the last writing moves with each.
-        self.machines.values().flat_map(|machine| machine.disk.groups.values()).map(|(at, _)| at.since_start().as_secs() / 50).sum()
     }
 
     /// Nobody takes or gives up anything.

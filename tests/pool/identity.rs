@@ -107,4 +107,7 @@ fn names_are_remembered_when_a_host_falls_silent() {
     let named = world
         .count_reports(|_, report| matches!(report, Report::HostSilent { name, host, .. } if name == "web2" && *host == self::host(2)));
     assert_eq!(named, 3);
+    let view = world.view_of(1);
+    let shown = view.groups[0].hosts.iter().find(|shown| shown.id == host(2)).map(|shown| (shown.name.as_str(), shown.silent));
+    assert_eq!(shown, Some(("web2", true)));
 }

@@ -6,7 +6,7 @@ use raisd::node::action::Report;
 use raisd::types::item::{Item, ServiceAddress};
 use raisd::types::policy::{Assign, Failback, NodePolicy};
 
-use crate::setup::{HOME, address, ms, policy, pool, secs};
+use crate::setup::{HOME, address, ms, policy, secs};
 use crate::world::World;
 
 fn knows(world: &World, number: u8, address: IpAddr) -> bool {

@@ -59,6 +59,8 @@ pub(crate) struct Machine {
     pub(crate) next_place: usize,
     /// The daemon's core, while it runs.
     pub(crate) node: Option<Node>,
+    /// When the node wants to be called, in the world's time.
+    pub(crate) deadline: Option<Time>,
     pub(crate) boot: BootId,
     pub(crate) incarnation: Incarnation,
     /// The world's time of the node's `Time::START`, moved back so far that ages fit before it.
@@ -81,7 +83,9 @@ pub(crate) struct Machine {
     pub(crate) exit: Option<u8>,
     /// Messages of kind `info` sent since the machine was made.
     pub(crate) infos_sent: u64,
-    /// Actions other than `Send` since the machine was made.
+    /// States of groups written since the machine was made.
+    pub(crate) stores: u64,
+    /// Other actions than these two since the machine was made.
     pub(crate) deeds: u64,
     pub(crate) announced: BTreeMap<IpAddr, u64>,
 }
@@ -96,6 +100,7 @@ impl Machine {
             places: BTreeMap::new(),
             next_place: 0,
             node: None,
+            deadline: None,
             boot: BootId([0; 16]),
             incarnation: Incarnation(0),
             origin: Time::START,
@@ -112,9 +117,16 @@ impl Machine {
             replies: Vec::new(),
             exit: None,
             infos_sent: 0,
+            stores: 0,
             deeds: 0,
             announced: BTreeMap::new(),
         }
+    }
+
+    /// The node is gone.
+    pub(crate) fn end(&mut self) {
+        self.node = None;
+        self.deadline = None;
     }
 
     pub(crate) fn id(&self) -> HostId {

@@ -1,7 +1,7 @@
 //! Quiesce, drain, resume, expire and forget.
 
 use raisd::node::action::Report;
-use raisd::node::event::{Answer, Request};
+use raisd::node::event::{Answer, Event, Request};
 use raisd::types::item::Item;
 
 use crate::machine::ScriptMood;
@@ -62,6 +62,19 @@ fn a_reboot_keeps_quiesced() {
     world.assert_served(&[(address(1), 1), (address(2), 4), (address(3), 3)]);
     world.ask(2, resume());
     world.run_until("home", ms(100), |world| world.is_served(&HOME));
+}
+
+#[test]
+fn a_restarted_host_answers_for_the_zone_although_the_list_is_the_one_on_its_disk() {
+    let mut world = pool(49);
+    world.boot_all();
+    world.run_for(secs(5));
+    // The restart of a spare changes no list.
+    world.tell(4, Event::Stopped);
+    world.run_for(secs(2));
+    world.boot(4);
+    world.run_until("the zone is answered", secs(2), |world| world.machines[&4].zone.is_some());
+    world.assert_zone(&[address(1), address(2), address(3)]);
 }
 
 #[test]

@@ -92,7 +92,7 @@ pub(crate) fn policy(number: u8, preferred: &[IpAddr]) -> NodePolicy {
             has_acquire_script: false,
             has_release_script: false,
             script_timeout: Duration::from_secs(30),
-            announce: AnnouncePolicy { method: AnnounceMethod::Link, count: 5, refresh: Duration::from_secs(30) },
+            announce: AnnouncePolicy { method: AnnounceMethod::Link, count: 5, refresh: Duration::from_secs(3600) },
             shared: shared(),
         }],
         tests: Vec::new(),

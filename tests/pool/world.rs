@@ -67,7 +67,7 @@ const KERNEL: Duration = Duration::from_millis(1);
 const DISK: Duration = Duration::from_millis(2);
 
 /// More events than this at one moment are a spin.
-const EVENTS_AT_ONCE_MAX: u32 = 20_000;
+const EVENTS_AT_ONCE_MAX: u32 = 200_000;
 
 pub(crate) struct World {
     pub(crate) now: Time,
@@ -141,6 +141,7 @@ impl World {
         mixed ^ (mixed >> 31)
     }
 
+    /// Puts a remark into the transcript.
     pub(crate) fn say(&mut self, text: &str) {
         self.transcript.say(self.now, 0, format!("=== {text}"));
     }
@@ -156,6 +157,7 @@ impl World {
         let start = machine.prepare_start(now, boot);
         let (node, actions) = Node::start(machine.local(now), &machine.policy, start);
         machine.node = Some(node);
+        machine.zone = None;
         self.transcript.say(now, number, "=== starts".to_owned());
         self.perform(number, actions);
     }
@@ -202,7 +204,7 @@ impl World {
     pub(crate) fn power_off(&mut self, number: u8) {
         self.transcript.say(self.now, number, "=== loses power".to_owned());
         let machine = self.machine(number);
-        machine.node = None;
+        machine.end();
         for address in std::mem::take(&mut machine.interface).into_keys() {
             self.count_doubles(address.address);
         }
@@ -211,7 +213,7 @@ impl World {
     /// The daemon is gone, its addresses are left.
     pub(crate) fn kill(&mut self, number: u8) {
         self.transcript.say(self.now, number, "=== daemon killed".to_owned());
-        self.machine(number).node = None;
+        self.machine(number).end();
     }
 
     /// The machine's daemon hangs: its kernel goes on, and what arrives waits in its queue.
@@ -289,9 +291,8 @@ impl World {
     /// The next thing that happens at or before `end`. Says whether there was one.
     fn step(&mut self, end: Time) -> bool {
         let deadline = |(number, machine): (&u8, &Machine)| {
-            let deadline = machine.global(machine.node.as_ref()?.deadline()?);
             let thaws = self.frozen.get(number).copied().unwrap_or(Time::START);
-            Some((deadline.max(thaws), *number))
+            Some((machine.deadline?.max(thaws), *number))
         };
         let timer = self.machines.iter().filter_map(deadline).min();
         let arrival = self.queue.first_key_value().map(|((at, _), _)| *at);
@@ -325,9 +326,7 @@ impl World {
     fn time_out(&mut self, number: u8) {
         self.handle(number, Event::Timeout);
         let now = self.now;
-        let machine = self.machine(number);
-        if let Some(deadline) = machine.node.as_ref().and_then(Node::deadline) {
-            let deadline = machine.global(deadline);
+        if let Some(deadline) = self.machine(number).deadline {
             assert!(deadline > now, "h{number} spins: deadline {deadline:?} after a timeout at {now:?}");
         }
     }
@@ -394,6 +393,11 @@ impl World {
         }
         let change = match change {
             Change::Add => KernelChange::AddressPresent { interface, address, mark: Mark::Ours },
+            Change::Remove if self.machine(on).interface.contains_key(&address) => {
+                // Not ours, so it was left alone.
+                self.handle(on, Event::Finished { op, outcome: Outcome::Done });
+                return;
+            }
             Change::Remove => KernelChange::AddressAbsent { interface, address },
         };
         // The kernel's word to everybody comes before or after its answer.
@@ -419,10 +423,13 @@ impl World {
     }
 
     fn perform(&mut self, number: u8, actions: Vec<Action>) {
+        let machine = self.machine(number);
+        machine.deadline = machine.node.as_ref().and_then(Node::deadline).map(|deadline| machine.global(deadline));
         let mut batch = 0;
         for action in actions {
             self.transcript.action(self.now, number, &action);
-            self.machine(number).deeds += u64::from(!matches!(action, Action::Send { .. }));
+            let is_deed = !matches!(action, Action::Send { .. } | Action::StoreGroup { .. });
+            self.machine(number).deeds += u64::from(is_deed);
             match action {
                 Action::AddAddress { op, interface, address } => self.ask_kernel(number, &mut batch, op, Change::Add, interface, address),
                 Action::RemoveAddress { op, interface, address } => {
@@ -437,6 +444,7 @@ impl World {
                     let machine = self.machine(number);
                     let name = machine.places[&group].name.clone();
                     machine.disk.groups.insert(name, (now, state));
+                    machine.stores += 1;
                     self.answer(number, DISK, op, Outcome::Done);
                 }
                 Action::StoreIncarnation { op, incarnation } => {
@@ -452,7 +460,7 @@ impl World {
                 Action::Exit { code } => {
                     let machine = self.machine(number);
                     machine.exit = Some(code);
-                    machine.node = None;
+                    machine.end();
                 }
             }
         }

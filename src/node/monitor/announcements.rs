@@ -13,6 +13,9 @@ use crate::types::time::Time;
 /// The burst is spread over so long: switches and hosts that missed the first frame get the next within it.
 const BURST: Duration = Duration::from_secs(1);
 
+/// What is due within so short a time goes out along: a thousand addresses that came one after the other go on in one list.
+const ALONG: Duration = Duration::from_millis(10);
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Announced {
     address: ServiceAddress,
@@ -65,7 +68,10 @@ impl Announcements {
     /// What is to be announced, moved on to its next time.
     pub(crate) fn take_due(&mut self, now: Time, policy: &AnnouncePolicy) -> Vec<ServiceAddress> {
         let mut taken = Vec::new();
-        while let Some((next, address)) = self.due.first().copied().filter(|(next, _)| *next <= now) {
+        if self.deadline().is_none_or(|next| next > now) {
+            return taken;
+        }
+        while let Some((next, address)) = self.due.first().copied().filter(|(next, _)| *next <= now.plus(ALONG)) {
             self.due.remove(&(next, address));
             let Some(announced) = self.announced.get(&address).copied() else { continue };
             taken.push(announced.address);
@@ -109,6 +115,20 @@ mod tests {
         let mut announcements = Announcements::default();
         announcements.begin(Time::START, address(), &policy());
         assert_eq!(times(&mut announcements, 60), [0, 200, 400, 600, 800, 30_800]);
+    }
+
+    #[test]
+    fn what_is_due_at_nearly_the_same_time_goes_out_in_one_list() {
+        let mut announcements = Announcements::default();
+        let other = ServiceAddress::host([192, 0, 2, 2].into());
+        announcements.begin(Time::START, address(), &policy());
+        assert_eq!(announcements.take_due(Time::START, &policy()), [address()]);
+        let later = Time::after_start(Duration::from_millis(3));
+        announcements.begin(later, other, &policy());
+        assert_eq!(announcements.take_due(later, &policy()), [other], "the first is due 197 ms later");
+        let next = Time::after_start(Duration::from_millis(200));
+        assert_eq!(announcements.take_due(next, &policy()), [address(), other]);
+        assert_eq!(announcements.deadline(), Some(Time::after_start(Duration::from_millis(400))));
     }
 
     #[test]

@@ -50,11 +50,11 @@ impl Links {
         false
     }
 
-    /// The networks on which the host was heard within `timeout`, with the loss.
-    pub(crate) fn report(&self, now: Time, timeout: Duration) -> Vec<NetworkHearing> {
+    /// The networks on which the host was heard within `window`, with the loss.
+    pub(crate) fn report(&self, now: Time, window: Duration) -> Vec<NetworkHearing> {
         let live = |(network, link): (usize, &Option<Link>)| {
             let link = (*link)?;
-            (now.since(link.heard_at) < timeout)
+            (now.since(link.heard_at) < window)
                 .then(|| NetworkHearing { network: u8::try_from(network).unwrap_or(u8::MAX), loss: link.loss() })
         };
         self.0.iter().enumerate().filter_map(live).collect()

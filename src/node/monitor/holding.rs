@@ -55,7 +55,9 @@ enum Stage {
     /// Acquiring: the script runs.
     Preparing { op: OpId, then: Option<(Reason, Manner)> },
     /// Acquiring has failed or was overtaken: the address goes off again.
-    Undoing { op: OpId, failed: Option<String> },
+    Undoing { op: OpId, cause: Cause },
+    /// Acquiring has failed or was overtaken, and the kernel refused to take the address off; tried again at the next heartbeat.
+    UndoingStuck,
     /// Held.
     Online,
     /// Held; others removed the address, it goes on again.
@@ -66,6 +68,17 @@ enum Stage {
     Removing { op: OpId, manner: Manner, problem: Option<String> },
     /// Releasing: the kernel refused to take the address off; tried again at the next heartbeat.
     Stuck { manner: Manner, problem: String },
+}
+
+/// Why an acquire is undone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Cause {
+    Failed {
+        why: String,
+    },
+    Overtaken,
+    /// Told already: the kernel refused before.
+    Told,
 }
 
 /// A row of the holding table, for those who read it.
@@ -101,10 +114,11 @@ impl Holdings {
         self.insert(turn.now, policy, address, epoch, reason, Stage::Adding { op, then: None });
     }
 
-    /// Takes off what an earlier run of the daemon has left on the interface.
-    pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, address: ServiceAddress) {
+    /// Takes off what an earlier run of the daemon has left on the interface; `epoch` is the one that it was held under, or the
+    /// best that is known of it.
+    pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, address: ServiceAddress, epoch: Epoch) {
         let item = Item::Address(address.address);
-        self.insert(turn.now, policy, address, Epoch(0), Reason::Leftover, Stage::Online);
+        self.insert(turn.now, policy, address, epoch, Reason::Leftover, Stage::Online);
         if let Some(holding) = self.held.get_mut(&item) {
             holding.kernel = true;
         }
@@ -122,7 +136,7 @@ impl Holdings {
         let Some(holding) = self.held.get_mut(item) else { return };
         match &mut holding.stage {
             Stage::Adding { then, .. } | Stage::Preparing { then, .. } | Stage::Restoring { then, .. } => *then = Some((reason, manner)),
-            Stage::Undoing { .. } | Stage::Closing { .. } | Stage::Removing { .. } | Stage::Stuck { .. } => {}
+            Stage::Undoing { .. } | Stage::UndoingStuck | Stage::Closing { .. } | Stage::Removing { .. } | Stage::Stuck { .. } => {}
             Stage::Online => {
                 holding.reason = reason;
                 holding.since = turn.now;
@@ -151,7 +165,7 @@ impl Holdings {
         match holding.stage.clone() {
             Stage::Adding { op, then } if op == done => self.address_added(turn, policy, item, then, outcome),
             Stage::Preparing { op, then } if op == done => self.prepared(turn, policy, item, then, outcome),
-            Stage::Undoing { op, failed } if op == done => self.undone(turn, policy, item, failed, outcome),
+            Stage::Undoing { op, cause } if op == done => self.undone(turn, policy, item, cause, outcome),
             Stage::Restoring { op, then } if op == done => self.restored(turn, policy, item, then, outcome),
             Stage::Closing { op, manner, problem } if op == done => {
                 let problem = problem.or_else(|| failure(&outcome, "release script", policy.script_timeout));
@@ -164,6 +178,7 @@ impl Holdings {
             Stage::Adding { .. }
             | Stage::Preparing { .. }
             | Stage::Undoing { .. }
+            | Stage::UndoingStuck
             | Stage::Online
             | Stage::Restoring { .. }
             | Stage::Closing { .. }
@@ -176,25 +191,23 @@ impl Holdings {
     fn address_added(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item, then: Option<(Reason, Manner)>, outcome: Outcome) {
         let Some(holding) = self.held.get_mut(item) else { return };
         if let Some(why) = failure(&outcome, "adding the address", policy.script_timeout) {
-            holding.undo(turn, item, Some(why));
+            holding.undo(turn, item, Cause::Failed { why });
             return;
         }
         holding.kernel = true;
         if then.is_some() {
             // The acquire script has not run, so there is nothing for a release script to undo.
-            holding.undo(turn, item, None);
+            holding.undo(turn, item, Cause::Overtaken);
             return;
-        }
-        // At once: nobody else can answer for it.
-        match policy.announce.method {
-            AnnounceMethod::Link => self.announcements.begin(turn.now, holding.address, &policy.announce),
-            AnnounceMethod::None => {}
         }
         if policy.has_acquire_script {
             let op = turn.begin(item);
             turn.act(holding.run_script(turn.group, ScriptAction::Acquire, op, item));
             holding.stage = Stage::Preparing { op, then: None };
-        } else {
+        }
+        // At once: nobody else can answer for it.
+        self.announce(turn.now, policy, item);
+        if !policy.has_acquire_script {
             self.acquired(turn, item);
         }
     }
@@ -206,12 +219,23 @@ impl Holdings {
             if let Some(address) = item.address() {
                 self.announcements.end(address);
             }
-            holding.undo(turn, item, Some(why));
+            holding.undo(turn, item, Cause::Failed { why });
             return;
         }
         self.acquired(turn, item);
         if let Some((reason, manner)) = then {
             self.release(turn, policy, item, reason, manner);
+        } else if let Some(holding) = self.held.get_mut(item).filter(|holding| !holding.kernel) {
+            // Others removed it while the script ran.
+            holding.restore(turn, item);
+        }
+    }
+
+    fn announce(&mut self, now: Time, policy: &GroupPolicy, item: &Item) {
+        let Some(holding) = self.held.get(item) else { return };
+        match policy.announce.method {
+            AnnounceMethod::Link => self.announcements.begin(now, holding.address, &policy.announce),
+            AnnounceMethod::None => {}
         }
     }
 
@@ -224,22 +248,25 @@ impl Holdings {
         turn.report(Report::Acquired { item: item.clone(), epoch, reason });
     }
 
-    /// The address of a failed or overtaken acquire is off.
-    fn undone(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item, failed: Option<String>, outcome: Outcome) {
+    /// The address of a failed or overtaken acquire is off, or not.
+    fn undone(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item, cause: Cause, outcome: Outcome) {
         let Some(holding) = self.held.get_mut(item) else { return };
-        if let Some(stuck) = failure(&outcome, "removing the address", policy.script_timeout) {
-            if failed.is_some() {
-                self.failures.fail(turn.now, item.clone());
-            }
-            let problem = failed.map_or_else(|| stuck.clone(), |why| format!("{why}; {stuck}"));
-            holding.stage = Stage::Stuck { manner: Manner::Orderly, problem };
-            return;
-        }
         let (epoch, reason) = (holding.epoch, holding.reason);
-        self.held.remove(item);
-        if let Some(why) = failed {
-            let back_off = self.failures.fail(turn.now, item.clone());
-            turn.report(Report::AcquireFailed { item: item.clone(), epoch, reason, why, back_off });
+        let stuck = failure(&outcome, "removing the address", policy.script_timeout);
+        match &stuck {
+            // The item is not free before its address is off.
+            Some(_) => holding.stage = Stage::UndoingStuck,
+            None => drop(self.held.remove(item)),
+        }
+        let again = stuck.map(|stuck| format!("{stuck}; trying again"));
+        match (cause, again) {
+            (Cause::Failed { why }, again) => {
+                let why = again.map_or(why.clone(), |again| format!("{why}; {again}"));
+                let back_off = self.failures.fail(turn.now, item.clone());
+                turn.report(Report::AcquireFailed { item: item.clone(), epoch, reason, why, back_off });
+            }
+            (Cause::Overtaken, Some(why)) => turn.report(Report::ReleaseFailed { item: item.clone(), epoch, reason, why }),
+            (Cause::Overtaken, None) | (Cause::Told, Some(_) | None) => {}
         }
     }
 
@@ -251,9 +278,7 @@ impl Holdings {
         if let Some((reason, manner)) = then {
             self.release(turn, policy, item, reason, manner);
         } else if holding.kernel {
-            if let Some(address) = item.address() {
-                self.announcements.begin_again(turn.now, address, &policy.announce);
-            }
+            self.announce(turn.now, policy, item);
         } else {
             self.give_to_another(turn, policy, item);
         }
@@ -313,12 +338,14 @@ impl Holdings {
             // About to go off anyway, or being put back.
             Stage::Adding { .. }
             | Stage::Undoing { .. }
+            | Stage::UndoingStuck
             | Stage::Restoring { .. }
             | Stage::Closing { .. }
             | Stage::Removing { .. }
             | Stage::Stuck { .. } => return,
         }
         holding.kernel = false;
+        self.announcements.end(holding.address.address);
         let is_row = holding.removed_at.is_some_and(|at| turn.now.since(at) < REMOVALS_WINDOW);
         holding.removals = if is_row { holding.removals + 1 } else { 1 };
         holding.removed_at = Some(turn.now);
@@ -331,20 +358,19 @@ impl Holdings {
         if holding.stage != Stage::Online {
             return;
         }
-        let op = turn.begin(item);
-        turn.act(Action::AddAddress { op, interface: holding.interface.clone(), address: holding.address });
-        holding.stage = Stage::Restoring { op, then: None };
+        holding.restore(turn, item);
     }
 
     /// Tries again what the kernel refused.
     pub(crate) fn beat(&mut self, turn: &mut Turn<'_>) {
-        let stuck: Vec<Item> =
-            self.held.iter().filter(|(_, holding)| matches!(holding.stage, Stage::Stuck { .. })).map(|(item, _)| item.clone()).collect();
+        let is_stuck = |holding: &Holding| matches!(holding.stage, Stage::Stuck { .. } | Stage::UndoingStuck);
+        let stuck: Vec<Item> = self.held.iter().filter(|(_, holding)| is_stuck(holding)).map(|(item, _)| item.clone()).collect();
         for item in stuck {
-            if let Some(holding) = self.held.get_mut(&item) {
-                if let Stage::Stuck { manner, problem } = holding.stage.clone() {
-                    holding.remove(turn, &item, manner, Some(problem));
-                }
+            let Some(holding) = self.held.get_mut(&item) else { continue };
+            if let Stage::Stuck { manner, problem } = holding.stage.clone() {
+                holding.remove(turn, &item, manner, Some(problem));
+            } else {
+                holding.undo(turn, &item, Cause::Told);
             }
         }
         self.failures.drop_old(turn.now);
@@ -379,9 +405,14 @@ impl Holdings {
     pub(crate) fn change_announcing(&mut self, now: Time, policy: &GroupPolicy) {
         let announced = |holding: &&Holding| match holding.stage {
             Stage::Preparing { .. } | Stage::Online | Stage::Restoring { .. } => true,
-            Stage::Adding { .. } | Stage::Undoing { .. } | Stage::Closing { .. } | Stage::Removing { .. } | Stage::Stuck { .. } => false,
+            Stage::Adding { .. }
+            | Stage::Undoing { .. }
+            | Stage::UndoingStuck
+            | Stage::Closing { .. }
+            | Stage::Removing { .. }
+            | Stage::Stuck { .. } => false,
         };
-        for holding in self.held.values().filter(announced) {
+        for holding in self.held.values().filter(|holding| holding.kernel).filter(announced) {
             match policy.announce.method {
                 AnnounceMethod::Link => self.announcements.begin(now, holding.address, &policy.announce),
                 AnnounceMethod::None => self.announcements.end(holding.address.address),
@@ -389,8 +420,9 @@ impl Holdings {
         }
     }
 
-    pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
-        [self.announcements.deadline(), self.failures.deadline(now)].into_iter().flatten().min()
+    /// When the next announcement is due.
+    pub(crate) fn announce_deadline(&self) -> Option<Time> {
+        self.announcements.deadline()
     }
 
     pub(crate) fn get(&self, item: &Item) -> Option<Held> {
@@ -431,7 +463,9 @@ impl Holding {
         match self.stage {
             Stage::Adding { .. } | Stage::Preparing { .. } => ItemState::Acquiring,
             Stage::Online | Stage::Restoring { .. } => ItemState::Online,
-            Stage::Undoing { .. } | Stage::Closing { .. } | Stage::Removing { .. } | Stage::Stuck { .. } => ItemState::Releasing,
+            Stage::Undoing { .. } | Stage::UndoingStuck | Stage::Closing { .. } | Stage::Removing { .. } | Stage::Stuck { .. } => {
+                ItemState::Releasing
+            }
         }
     }
 
@@ -446,6 +480,13 @@ impl Holding {
         self.stage = Stage::Closing { op, manner, problem };
     }
 
+    /// Puts the address back that others have removed.
+    fn restore(&mut self, turn: &mut Turn<'_>, item: &Item) {
+        let op = turn.begin(item);
+        turn.act(Action::AddAddress { op, interface: self.interface.clone(), address: self.address });
+        self.stage = Stage::Restoring { op, then: None };
+    }
+
     /// Takes the address off.
     fn remove(&mut self, turn: &mut Turn<'_>, item: &Item, manner: Manner, problem: Option<String>) {
         let op = turn.begin(item);
@@ -454,11 +495,11 @@ impl Holding {
     }
 
     /// Takes the address of an acquire off again.
-    fn undo(&mut self, turn: &mut Turn<'_>, item: &Item, failed: Option<String>) {
+    fn undo(&mut self, turn: &mut Turn<'_>, item: &Item, cause: Cause) {
         let op = turn.begin(item);
         turn.act(self.take_off(op));
         self.since = turn.now;
-        self.stage = Stage::Undoing { op, failed };
+        self.stage = Stage::Undoing { op, cause };
     }
 
     fn take_off(&self, op: OpId) -> Action {

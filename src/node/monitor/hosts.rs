@@ -572,15 +572,14 @@ impl Hosts {
     }
 
     /// What this host reports of hearing others: live hosts, and those who have yet to prove that they live.
-    pub(crate) fn hearing(&self, now: Time) -> Vec<Hearing> {
-        let timeout = self.timeout;
+    pub(crate) fn hearing(&self, now: Time, direct: Duration) -> Vec<Hearing> {
         let strangers = self.strangers.values().map(|stranger| Hearing {
             host: stranger.sender.host,
             boot: stranger.sender.boot.tag(),
             sequence: stranger.sequence,
             proved: false,
             complete: EntryVersion(0),
-            networks: stranger.links.report(now, timeout),
+            networks: stranger.links.report(now, direct),
         });
         let live = self.live().map(|(id, host)| Hearing {
             host: id,
@@ -588,7 +587,7 @@ impl Hosts {
             sequence: host.head.sequence,
             proved: true,
             complete: host.entry.complete(),
-            networks: host.links.report(now, host.patience(timeout)),
+            networks: host.links.report(now, direct),
         });
         strangers.chain(live).collect()
     }

@@ -118,3 +118,6 @@ fn manner(reason: Reason) -> Manner {
         | Reason::TestFailed => Manner::Orderly,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,17 @@ use crate::types::message::{RECORD_MEMBERS_MAX, ZoneRecord};
 /// The most parts of a list: as many addresses as the database holds.
 const PARTS_MAX: u16 = 2048;
 
+/// What a decision or a part of a list means for those who answer from the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum News {
+    /// Nothing.
+    Nothing,
+    /// The list from the disk is the one to answer from.
+    Confirmed,
+    /// It is another list.
+    Changed,
+}
+
 /// The list of one group.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Published {
@@ -19,8 +30,11 @@ pub(crate) struct Published {
     pub(crate) addresses: BTreeSet<IpAddr>,
     /// Why others are not on it: known to the leader.
     pub(crate) withheld: Vec<(IpAddr, Withheld)>,
-    /// Whether a list was ever decided or heard; before, there is nothing to answer from.
+    /// Whether a list was ever decided or heard, in this run of the daemon or before.
     pub(crate) is_known: bool,
+    /// Whether the list was decided or heard since the start. What comes from the disk is not answered from before the leader
+    /// says the same.
+    is_current: bool,
     /// Parts of a list that is not here whole.
     incoming: Option<Incoming>,
     /// The highest serial that anybody was heard to have.
@@ -47,25 +61,33 @@ impl Published {
     }
 
     /// The leader's decision. The serial grows only if the list changed, or if somebody has a list of a higher serial.
-    pub(crate) fn decide(&mut self, addresses: BTreeSet<IpAddr>, withheld: Vec<(IpAddr, Withheld)>) -> bool {
+    pub(crate) fn decide(&mut self, addresses: BTreeSet<IpAddr>, withheld: Vec<(IpAddr, Withheld)>) -> News {
         self.withheld = withheld;
         if self.is_known && self.addresses == addresses && self.heard <= self.serial {
-            return false;
+            return self.confirm();
         }
         self.serial = self.serial.max(self.heard).saturating_add(1);
         self.heard = self.serial;
         self.addresses = addresses;
-        self.is_known = true;
+        (self.is_known, self.is_current) = (true, true);
         self.incoming = None;
-        true
+        News::Changed
     }
 
-    /// Takes a part of a list. Says whether the list has changed. `from_leader`: the host that this host follows decided it.
-    pub(crate) fn take(&mut self, record: ZoneRecord, from_leader: bool) -> bool {
+    /// The list is the leader's.
+    fn confirm(&mut self) -> News {
+        if std::mem::replace(&mut self.is_current, true) { News::Nothing } else { News::Confirmed }
+    }
+
+    /// Takes a part of a list. `from_leader`: the host that this host follows decided it.
+    pub(crate) fn take(&mut self, record: ZoneRecord, from_leader: bool) -> News {
         let is_other_list = record.serial == self.serial && !record.addresses.iter().all(|address| self.addresses.contains(address));
         // A list of our serial that is not ours: after a partition both sides counted on. The leader goes above both.
         self.heard = self.heard.max(if is_other_list { record.serial.saturating_add(1) } else { record.serial });
         let is_news = record.serial > self.serial || !self.is_known || is_other_list;
+        if from_leader && !is_news && record.serial == self.serial {
+            return self.confirm();
+        }
         if !from_leader
             || !is_news
             || record.serial < self.serial
@@ -73,7 +95,7 @@ impl Published {
             || record.parts > PARTS_MAX
             || record.part >= record.parts
         {
-            return false;
+            return News::Nothing;
         }
         let matches = self
             .incoming
@@ -82,17 +104,17 @@ impl Published {
         if !matches {
             self.incoming = Some(Incoming { leader: record.leader, serial: record.serial, parts: record.parts, received: BTreeMap::new() });
         }
-        let Some(incoming) = &mut self.incoming else { return false };
+        let Some(incoming) = &mut self.incoming else { return News::Nothing };
         incoming.received.insert(record.part, record.addresses);
         if incoming.received.len() < usize::from(incoming.parts) {
-            return false;
+            return News::Nothing;
         }
         self.addresses = incoming.received.values().flatten().copied().collect();
         self.serial = incoming.serial;
-        self.is_known = true;
+        (self.is_known, self.is_current) = (true, true);
         self.withheld = Vec::new();
         self.incoming = None;
-        true
+        News::Changed
     }
 
     /// The list in parts, for sending.
@@ -122,9 +144,9 @@ mod tests {
     #[test]
     fn the_serial_grows_only_if_the_list_did_change() {
         let mut published = Published::default();
-        assert!(published.decide(addresses(3), vec![]));
-        assert!(!published.decide(addresses(3), vec![]));
-        assert!(published.decide(addresses(2), vec![]));
+        assert_eq!(published.decide(addresses(3), vec![]), News::Changed);
+        assert_eq!(published.decide(addresses(3), vec![]), News::Nothing);
+        assert_eq!(published.decide(addresses(2), vec![]), News::Changed);
         assert_eq!(published.serial, 2);
     }
 
@@ -132,8 +154,23 @@ mod tests {
     fn a_new_leader_goes_above_the_highest_serial_heard() {
         let mut published = Published::restored(7, vec![]);
         published.hear_serial(41);
-        assert!(published.decide(addresses(1), vec![]));
+        assert_eq!(published.decide(addresses(1), vec![]), News::Changed);
         assert_eq!(published.serial, 42);
+    }
+
+    #[test]
+    fn a_list_from_the_disk_is_answered_from_once_the_leader_says_the_same() {
+        let mut leads = Published::default();
+        leads.decide(addresses(2), vec![]);
+        let mut follows = Published::restored(leads.serial, addresses(2).into_iter().collect());
+        let records = leads.records(leader());
+        assert_eq!(follows.take(records[0].clone(), false), News::Nothing, "not from the leader");
+        assert_eq!(follows.take(records[0].clone(), true), News::Confirmed);
+        assert_eq!(follows.take(records[0].clone(), true), News::Nothing);
+        let mut alone = Published::restored(7, addresses(1).into_iter().collect());
+        assert_eq!(alone.decide(addresses(1), vec![]), News::Confirmed);
+        assert_eq!(alone.serial, 7);
+        assert_eq!(alone.decide(addresses(1), vec![]), News::Nothing);
     }
 
     #[test]
@@ -145,10 +182,10 @@ mod tests {
         let mut receiver = Published::default();
         let last = records.remove(1);
         for record in records.into_iter().rev() {
-            assert!(!receiver.take(record, true));
+            assert_eq!(receiver.take(record, true), News::Nothing);
         }
-        assert!(!receiver.take(last.clone(), false), "not from the leader");
-        assert!(receiver.take(last, true));
+        assert_eq!(receiver.take(last.clone(), false), News::Nothing, "not from the leader");
+        assert_eq!(receiver.take(last, true), News::Changed);
         assert_eq!(receiver.addresses, addresses(40));
     }
 
@@ -159,9 +196,9 @@ mod tests {
         let mut other = Published::default();
         other.decide(addresses(2), vec![]);
         for record in other.records(leader()) {
-            assert!(!one.take(record, false));
+            assert_eq!(one.take(record, false), News::Nothing);
         }
-        assert!(one.decide(addresses(1), vec![]));
+        assert_eq!(one.decide(addresses(1), vec![]), News::Changed);
         assert!(one.serial > other.serial);
     }
 }

@@ -56,6 +56,7 @@ impl Monitor {
         let items: Vec<HostItem> = host.entry.items().cloned().collect();
         let blank = blank_detail(&host.head);
         let mut view = describe(&host.head, host.entry.detail().unwrap_or(&blank), &items);
+        view.name = host.name();
         view.silent = host.standing != Standing::Live;
         view.ok &= !view.silent;
         view.settled &= !view.silent;

@@ -56,6 +56,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) me: HostId,
     pub(crate) boot: BootId,
     pub(crate) timeout: Duration,
+    /// Who was heard within this is heard directly; see [`direct_window`].
+    pub(crate) direct: Duration,
     pub(crate) hosts: &'a Hosts,
     pub(crate) own: &'a OwnEntry,
     pub(crate) items: &'a mut Items,
@@ -146,7 +148,7 @@ impl Transmit {
             by: parts.me,
             boot: parts.boot,
             sequence: self.sequence,
-            heard: parts.hosts.hearing(now),
+            heard: parts.hosts.hearing(now, parts.direct),
         }));
         records.extend(parts.commands.own(parts.me, parts.boot).into_iter().map(Record::Command));
         self.push_own_entry(&parts, &mut records);
@@ -248,6 +250,12 @@ impl Transmit {
         self.zone_turn = start + ZONE_PARTS;
         records.extend(zone.into_iter().cycle().skip(start).take(ZONE_PARTS.min(count)).map(Record::Zone));
     }
+}
+
+/// A host that misses more than two messages of another in a row says that it does not hear it directly, so that others pass
+/// on what the other says. That has to be in time: before the timeout, in which it would be taken for silent.
+pub(crate) fn direct_window(heartbeat: Duration, timeout: Duration) -> Duration {
+    (heartbeat * 5 / 2).min(timeout)
 }
 
 /// Two hasty messages are at least so far apart.

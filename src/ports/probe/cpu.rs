@@ -1,12 +1,50 @@
 //! Processor time, from `/proc/stat`.
 //!
-//! Reads and subtracts; keeps nothing. Called by `probe.rs` only.
+//! Owns the last reading, which the next is compared with. Called by `probe.rs`.
 
+use async_trait::async_trait;
+
+use super::LoadProbe;
+use super::blocking::ProcFile;
 use crate::node::event::LoadSample;
+
+/// A load that reads the processors.
+pub(crate) struct CpuLoad {
+    file: ProcFile,
+    last: Option<CpuTimes>,
+}
+
+impl CpuLoad {
+    pub(crate) fn new() -> Self {
+        Self { file: ProcFile::new("/proc/stat"), last: None }
+    }
+}
+
+#[async_trait]
+impl LoadProbe for CpuLoad {
+    async fn probe(&mut self) -> Result<Option<LoadSample>, String> {
+        let text = self.file.read().await?;
+        let times = CpuTimes::parse(&text).ok_or_else(|| "/proc/stat does not begin with the counters of proc(5)".to_owned())?;
+        let Some(before) = &self.last else {
+            self.last = Some(times);
+            return Ok(None);
+        };
+        let sample = times.since(before);
+        // The kernel counts in hundredths of a second: keep the older reading until it has counted on.
+        if sample.is_some() {
+            self.last = Some(times);
+        }
+        Ok(sample)
+    }
+
+    fn overdue(&self) -> String {
+        format!("{} could not be read", self.file.path())
+    }
+}
 
 /// What all processors together have done since boot, in ticks of the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct CpuTimes {
+struct CpuTimes {
     /// Everything but waiting; time that a hypervisor withheld counts, since it is not there to serve with.
     busy: u64,
     /// Idle, also while a disk works.
@@ -15,17 +53,6 @@ pub(crate) struct CpuTimes {
 }
 
 impl CpuTimes {
-    /// Reads the kernel's counters, on a blocking thread: with hundreds of processors it takes milliseconds.
-    pub(crate) async fn read() -> Result<Self, String> {
-        let read = tokio::task::spawn_blocking(|| std::fs::read_to_string("/proc/stat")).await;
-        let text = match read {
-            Ok(Ok(text)) => text,
-            Ok(Err(error)) => return Err(format!("/proc/stat could not be read: {error}")),
-            Err(error) => return Err(format!("/proc/stat could not be read: {error}")),
-        };
-        Self::parse(&text).ok_or_else(|| "/proc/stat does not begin with the counters of proc(5)".to_owned())
-    }
-
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let mut fields = lines.next()?.strip_prefix("cpu ")?.split_ascii_whitespace().map_while(|field| field.parse::<u64>().ok());
@@ -41,7 +68,7 @@ impl CpuTimes {
     }
 
     /// The load since `before`; `None` if the kernel has not counted on since then. The counters of idle time may go back a little.
-    pub(crate) fn since(&self, before: &Self) -> Option<LoadSample> {
+    fn since(&self, before: &Self) -> Option<LoadSample> {
         let busy = u128::from(self.busy.saturating_sub(before.busy));
         let idle = u128::from(self.idle.saturating_sub(before.idle));
         let capacity = self.processors.saturating_mul(1000);
@@ -73,11 +100,5 @@ mod tests {
         assert_eq!(times(200, 100).since(&times(100, 100)), Some(LoadSample { load: 2000, capacity: 2000 }));
         assert_eq!(times(100, 99).since(&times(100, 100)), None, "idle time that goes back is no load");
         assert_eq!(times(u64::MAX, 0).since(&times(0, 0)), Some(LoadSample { load: 2000, capacity: 2000 }));
-    }
-
-    #[tokio::test]
-    async fn this_machine_has_counters() {
-        let times = CpuTimes::read().await.unwrap();
-        assert!(times.busy > 0 && times.processors > 0, "{times:?}");
     }
 }

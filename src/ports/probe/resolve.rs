@@ -1,12 +1,11 @@
 //! `HOST:PORT` to addresses, with at most one lookup under way.
 //!
-//! A lookup blocks a thread until the system's resolver gives up, which takes longer than a probe's timeout. The next probe
-//! waits for the same lookup instead of blocking another thread. Called by `probe.rs` and `http.rs`.
+//! A lookup blocks a thread until the system's resolver gives up, which takes longer than a probe's timeout. Called by `tcp.rs`.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use super::blocking::Blocking;
 
 /// Finds the addresses of one `HOST:PORT`.
 #[derive(Debug)]
@@ -14,8 +13,7 @@ pub(crate) struct Resolver {
     name: String,
     /// The address itself, where the host is one.
     address: Option<SocketAddr>,
-    /// The lookup under way.
-    lookup: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
+    lookup: Blocking<io::Result<Vec<SocketAddr>>>,
 }
 
 impl Resolver {
@@ -25,7 +23,7 @@ impl Resolver {
         if !has_port {
             return Err(format!("{name:?} is not of the form HOST:PORT"));
         }
-        Ok(Self { name: name.to_owned(), address: name.parse().ok(), lookup: None })
+        Ok(Self { name: name.to_owned(), address: name.parse().ok(), lookup: Blocking::default() })
     }
 
     /// As given.
@@ -39,9 +37,7 @@ impl Resolver {
             return Ok(vec![address]);
         }
         let name = self.name.clone();
-        let lookup = self.lookup.get_or_insert_with(|| spawn_blocking(move || name.to_socket_addrs().map(Iterator::collect)));
-        let found = lookup.await;
-        self.lookup = None;
+        let found = self.lookup.run(move || name.to_socket_addrs().map(Iterator::collect)).await;
         match found {
             Ok(Ok(addresses)) if addresses.is_empty() => Err(format!("{} has no address", self.name)),
             Ok(Ok(addresses)) => Ok(addresses),
@@ -59,7 +55,6 @@ mod tests {
     async fn an_address_takes_no_lookup() {
         let mut resolver = Resolver::new("[::1]:80").unwrap();
         assert_eq!(resolver.addresses().await, Ok(vec!["[::1]:80".parse().unwrap()]));
-        assert!(resolver.lookup.is_none());
     }
 
     #[tokio::test]

@@ -1,0 +1,118 @@
+//! The zone that every host answers from.
+
+use raisd::node::action::Report;
+use raisd::node::event::{Event, LoadSample};
+use raisd::types::policy::NodePolicy;
+
+use crate::machine::Disk;
+use crate::setup::{HOME, address, ms, policy, secs};
+use crate::world::World;
+
+fn loaded(mut policy: NodePolicy) -> NodePolicy {
+    policy.groups[0].loads = ["cpu".to_owned()].into();
+    policy
+}
+
+fn percent(load: u32) -> Event {
+    Event::Loaded { load: "cpu".to_owned(), sample: Some(LoadSample { load, capacity: 100 }) }
+}
+
+/// Three hosts with an address each and a load.
+fn pool(seed: u64) -> World {
+    let mut world = World::new(seed, [1, 2, 3].map(|number| loaded(policy(number, &[address(number)]))));
+    world.boot_all();
+    world.run_for(secs(5));
+    world.assert_served(&HOME);
+    world.assert_zone(&[address(1), address(2), address(3)]);
+    world
+}
+
+fn serial(world: &World, number: u8) -> u32 {
+    world.machines[&number].zone.as_ref().map_or(0, |zone| zone.serial)
+}
+
+#[test]
+fn every_name_server_follows_the_leaders_table_of_weights() {
+    let mut world = pool(110);
+    let all = [1, 2, 3].map(address);
+    for (load, expected) in [(70, &all[..]), (81, &all[..2]), (70, &all[..2]), (60, &all[..]), (80, &all[..]), (100, &all[..2])] {
+        world.tell(3, percent(load));
+        world.run_for(secs(1));
+        world.assert_zone(expected);
+    }
+    world.run_for(secs(2));
+    world.assert_rest(20);
+}
+
+#[test]
+fn a_load_that_changes_all_the_time_changes_neither_serial_nor_chatter() {
+    let mut world = pool(111);
+    let before = serial(&world, 1);
+    let infos = world.machines[&3].infos_sent;
+    for round in 0..200 {
+        world.tell(3, percent(10 + round % 40));
+        world.run_for(ms(50));
+    }
+    assert_eq!(serial(&world, 1), before);
+    let sent = world.machines[&3].infos_sent - infos;
+    assert!(sent <= 42, "{sent} infos in 40 heartbeats");
+}
+
+#[test]
+fn a_leader_that_restarts_keeps_who_is_between_the_marks_on_the_list() {
+    for keeps_state in [true, false] {
+        let mut world = pool(112);
+        world.tell(2, percent(70));
+        world.run_for(secs(1));
+        world.assert_zone(&[address(1), address(2), address(3)]);
+        world.power_off(1);
+        if !keeps_state {
+            world.machine(1).disk = Disk::default();
+        }
+        world.run_for(secs(3));
+        world.assert_zone(&[address(2), address(3)]);
+        let (reports, before) = (world.reports.len(), serial(&world, 2));
+        world.boot(1);
+        world.run_for(secs(3));
+        world.assert_zone(&[address(1), address(2), address(3)]);
+        for (_, _, report) in &world.reports[reports..] {
+            if let Report::ZoneChanged { advertised, .. } = report {
+                assert!(advertised.contains(&address(2)), "dropped without a reason: {report:?}");
+            }
+        }
+        assert_eq!(serial(&world, 2), before + 1, "state kept: {keeps_state}");
+    }
+}
+
+#[test]
+fn serials_grow_over_a_partition_and_all_answer_the_same_after_it() {
+    let mut world = pool(113);
+    world.isolate(1);
+    world.run_for(secs(5));
+    world.tell(2, percent(95));
+    world.run_for(secs(3));
+    let highest = [1, 2, 3].map(|number| serial(&world, number)).into_iter().max().unwrap_or_default();
+    world.cuts.clear();
+    world.run_for(secs(3));
+    let serials = [1, 2, 3].map(|number| serial(&world, number));
+    assert!(serials[0] >= highest && serials.iter().all(|serial| *serial == serials[0]), "{serials:?} after {highest}");
+    world.assert_zone(&[address(1), address(3)]);
+    world.run_for(secs(2));
+    world.assert_rest(20);
+}
+
+#[test]
+fn a_zone_of_hundreds_reaches_everybody_although_a_third_of_all_datagrams_is_lost() {
+    let many: Vec<_> = (0..300).map(crate::setup::one_of_many).collect();
+    let mut world = World::new(114, [policy(1, &[address(1)]), policy(2, &many), policy(3, &[])]);
+    world.loss = 300;
+    world.boot_all();
+    world.run_for(secs(15));
+    world.loss = 0;
+    world.run_for(secs(5));
+    let mut expected = many.clone();
+    expected.push(address(1));
+    expected.sort_unstable();
+    world.assert_zone(&expected);
+    world.assert_rest(20);
+}
