@@ -72,6 +72,8 @@ pub(crate) struct HostConfig {
     pub(crate) timeout: Duration,
     /// Another than the pool's key file.
     pub(crate) key_file: Option<PathBuf>,
+    /// Without a key file, whatever the lines of `[[group]]` say instead.
+    pub(crate) keyless: bool,
     /// Names of the hosts that are name servers; this host is one if it is among them.
     pub(crate) name_servers: Vec<Plan>,
     /// Lines of `[host]`.
@@ -100,6 +102,7 @@ impl HostConfig {
             heartbeat: Duration::from_millis(100),
             timeout: Duration::from_millis(400),
             key_file: None,
+            keyless: false,
             name_servers: (1..=4).map(Plan).collect(),
             host_keys: String::new(),
             group_keys: String::new(),
@@ -140,7 +143,7 @@ interface = "{interface}"
 preferred = [{preferred}]
 heartbeat = "{heartbeat}ms"
 timeout = "{timeout}ms"
-key_file = "{key}"
+{key}
 {group_keys}
 
 {zone}
@@ -156,7 +159,7 @@ key_file = "{key}"
             preferred = quoted(&self.preferred),
             heartbeat = self.heartbeat.as_millis(),
             timeout = self.timeout.as_millis(),
-            key = key.display(),
+            key = if self.keyless { String::new() } else { format!("key_file = \"{}\"", key.display()) },
             group_keys = self.group_keys,
             tables = self.tables,
         )
@@ -309,6 +312,22 @@ impl Pool {
         self.services.values().try_for_each(|service| service.check().map_err(Failure::from))
     }
 
+    /// A host's daemon reads its configuration again, as an operator has it do: it must exit with 0. What is different, in its words.
+    pub(crate) fn reload(&self, number: u8) -> Outcome<String> {
+        let output = self.raisctl(number, &["reload"])?;
+        if !output.status.success() {
+            let error = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure::broken(format!("raisctl reload on host {number}: {}: {error}", output.status)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Changes a host's configuration while its daemon runs.
+    pub(crate) fn reconfigure(&mut self, number: u8, change: impl FnOnce(&mut HostConfig)) -> Outcome<String> {
+        self.configure(number, change)?;
+        self.reload(number)
+    }
+
     /// `raisctl` on a host, as an operator would type it.
     pub(crate) fn raisctl(&self, number: u8, arguments: &[&str]) -> Outcome<Output> {
         let mut command = lab::command(RAISCTL);
@@ -347,6 +366,23 @@ pub(crate) fn keygen(path: &Path) -> Outcome {
         return Err(Failure::broken(format!("raisctl keygen: {}", String::from_utf8_lossy(&output.stderr))));
     }
     write_file(path, 0o600, &output.stdout)
+}
+
+/// Makes a key file with these keys, each with its use, the oldest first.
+pub(crate) fn write_keys(path: &Path, keys: &[(&str, &str)]) -> Outcome {
+    let keys: String = keys.iter().map(|(key, usage)| format!("[[key]]\nuse = \"{usage}\"\n{key}\n")).collect();
+    write_file(path, 0o600, keys.as_bytes())
+}
+
+/// Id and secret of a fresh key, as `raisctl keygen` prints them.
+pub(crate) fn draw_key() -> Outcome<String> {
+    let output = lab::command(RAISCTL).arg("keygen").output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("id") || line.starts_with("secret")).collect();
+    if lines.len() != 2 {
+        return Err(Failure::broken(format!("raisctl keygen: {text}")));
+    }
+    Ok(lines.join("\n"))
 }
 
 fn write_file(path: &Path, mode: u32, content: &[u8]) -> Outcome {

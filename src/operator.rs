@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod drain;
+pub mod keys;
 pub mod status;
 pub mod terminal;
 pub mod words;

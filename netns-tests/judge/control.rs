@@ -31,6 +31,8 @@ pub(crate) struct Datagram {
     pub(crate) network: Network,
     /// The host that the switch passes it on to; `None`: it comes in from its sender.
     pub(crate) to: Option<u8>,
+    /// The id of the key that sealed it, which stands in the clear.
+    pub(crate) key: u32,
 }
 
 /// The record.
@@ -76,6 +78,12 @@ impl Datagrams {
             silent(&beats).is_empty().then_some(())
         })?;
         Ok(if all.is_some() { Vec::new() } else { silent(&beats) })
+    }
+
+    /// Which keys each host has sealed with since then.
+    pub(crate) fn keys(&self, since: Instant) -> Result<BTreeSet<(u8, u32)>, ObserverError> {
+        let key = |datagram: &Datagram| (datagram.from, datagram.key);
+        self.log.read(|all| all.iter().filter(|datagram| datagram.at >= since).map(key).collect())
     }
 
     /// Who is passed messages of whom since then, on any network: pairs of sender and receiver.
@@ -152,5 +160,7 @@ fn datagram(at: Instant, index: usize, goes_out: bool, frame: &[u8]) -> Option<D
     let source = Mac(*frame.get(6..)?.first_chunk()?);
     let from = (1..=HOSTS_MAX).find(|host| Plan(*host).mac(network) == source)?;
     let to = goes_out.then_some(port);
-    (to.is_some() || port == from).then_some(Datagram { at, from, network, to })
+    // Behind Ethernet (14 bytes), IPv4 without options (20), UDP (8) and the first 12 bytes of the header.
+    let key = u32::from_be_bytes(*frame.get(54..)?.first_chunk()?);
+    (to.is_some() || port == from).then_some(Datagram { at, from, network, to, key })
 }

@@ -12,12 +12,14 @@ use clap::{Args, Parser, Subcommand};
 use raisd::config::{self, KeyError};
 use raisd::operator::client::{Client, ClientError};
 use raisd::operator::drain::drain;
+use raisd::operator::keys;
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
 use raisd::operator::words::{millis, read_duration};
 use raisd::operator::zone;
 use raisd::ports::api::call::{Call, DRAIN_TIME_MAX, Drain, Expire, Forget, Quiesce, Resume};
 use raisd::types::item::ServiceAddress;
+use raisd::wire::seal::KeyUse;
 
 /// Shows and steers the raisd of this host.
 #[derive(Parser)]
@@ -103,6 +105,23 @@ enum Command {
         /// Add a key that only receives to this file; a file that is not there is made, with mode 600
         #[arg(long, value_name = "FILE")]
         append: Option<PathBuf>,
+        /// Print a key that only receives: the first one of a group that had none
+        #[arg(long, conflicts_with = "append")]
+        receive: bool,
+    },
+    /// Which host has which keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Who can read what with which key; exit code 1 while some host could not read the newest
+    Status {
+        #[command(flatten)]
+        groups: Groups,
     },
 }
 
@@ -140,6 +159,9 @@ enum Failure {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The text has said so already.
+    #[error("some host cannot read the newest key")]
+    KeyNotEverywhere,
+    /// The text has said so already.
     #[error("an address is unserved or held twice")]
     NotWhole,
     #[error("cannot write the output: {0}")]
@@ -153,7 +175,7 @@ impl Failure {
         match self {
             Self::Client(error) if error.is_unreached() => 3,
             Self::Client(ClientError::Configuration(_)) | Self::Key(_) => 2,
-            Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
+            Self::Client(_) | Self::KeyNotEverywhere | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
 }
@@ -167,7 +189,7 @@ fn main() -> ExitCode {
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match &failure {
-        Failure::NotWhole => {}
+        Failure::KeyNotEverywhere | Failure::NotWhole => {}
         // With its places and carets, as it is.
         Failure::Client(error @ ClientError::Configuration(_)) => eprintln!("{error}\n\nnothing is changed: the daemon goes on as before"),
         Failure::Client(_) | Failure::Key(_) | Failure::Output(_) | Failure::Runtime(_) => eprintln!("raisctl: {failure}"),
@@ -199,10 +221,18 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
         Command::Reload => print(&format!("{}\n", client.reload().await?)),
-        Command::Keygen { append: None } => print(&config::key_file_text()?),
-        Command::Keygen { append: Some(path) } => {
+        Command::Keygen { append: None, receive } => {
+            let usage = if receive { KeyUse::Receive } else { KeyUse::Send };
+            print(&config::key_file_text(usage)?)
+        }
+        Command::Keygen { append: Some(path), receive: _ } => {
             let id = config::append_key(&path)?;
             print(&format!("key {} is in {}\n", id.0, path.display()))
+        }
+        Command::Key { command: KeyCommand::Status { groups } } => {
+            let status = client.status(groups.group.as_deref()).await?;
+            print(&keys::render(&status.value, Terminal::of_stdout()))?;
+            if keys::is_read_by_all(&status.value) { Ok(()) } else { Err(Failure::KeyNotEverywhere) }
         }
     }
 }

@@ -197,6 +197,14 @@ pub struct HostKeys {
     pub opens: Vec<KeyId>,
 }
 
+impl HostKeys {
+    /// Those of a group without keys.
+    #[must_use]
+    pub fn insecure() -> Self {
+        Self { sends: KeyId::INSECURE, opens: vec![KeyId::INSECURE] }
+    }
+}
+
 /// One item as one host sees it: what it prefers, floats, holds, or failed to acquire.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HostItem {

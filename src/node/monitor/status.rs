@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Monitor;
+use super::{Monitor, differing_keys};
 use super::hosts::{Host, Standing};
 use super::items::KnownItem;
 use super::zone;
-use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, Role};
+use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, HostKeys, KeyId, Role};
 use crate::types::item::{Item, ItemState};
 use crate::types::policy::Failback;
 use crate::types::time::Time;
@@ -25,6 +25,9 @@ impl Monitor {
         let mut hosts: Vec<HostView> = self.hosts.all().map(|(_, host)| self.host_view(now, host)).collect();
         hosts.push(self.own_view(now));
         hosts.sort_by_key(|host| host.id);
+        for host in &mut hosts {
+            host.differs = self.differs_from_leader(host.id);
+        }
         GroupView {
             name: self.policy.name.clone(),
             placement: "leader".to_owned(),
@@ -37,7 +40,9 @@ impl Monitor {
                     Failback::After(well_for) => duration_text(well_for),
                     Failback::Never => "never".to_owned(),
                 },
-                all_failed: shared.all_failed,
+                heartbeat: duration_text(self.ruling.heartbeat),
+                timeout: duration_text(self.ruling.timeout),
+                all_failed: self.ruling.all_failed,
             },
             hosts,
             addresses: self.items.living().filter_map(|(item, known)| self.address_view(now, item, known)).collect(),
@@ -57,6 +62,7 @@ impl Monitor {
         let blank = blank_detail(&host.head);
         let mut view = describe(&host.head, host.entry.detail().unwrap_or(&blank), &items);
         view.name = host.name();
+        view.keys = host.entry.detail().map(|detail| detail.keys.clone());
         view.silent = host.standing != Standing::Live;
         view.ok &= !view.silent;
         view.settled &= !view.silent;
@@ -75,6 +81,17 @@ impl Monitor {
         view.is_self = true;
         view.heard_by = self.heard_by(now, self.identity.id);
         view
+    }
+
+    /// Which group-wide keys of a host have other values than the leader's.
+    fn differs_from_leader(&self, id: HostId) -> Vec<String> {
+        let detail = |id: HostId| {
+            if id == self.identity.id { Some(self.own.detail()) } else { self.hosts.get(id)?.entry.detail() }
+        };
+        match self.leader.and_then(detail).zip(detail(id)) {
+            Some((leader, host)) => differing_keys(host, leader),
+            None => Vec::new(),
+        }
     }
 
     /// The live hosts that report hearing `id`, directly or by relay; this one included.
@@ -227,6 +244,8 @@ fn describe(head: &HostHead, detail: &HostDetail, items: &[HostItem]) -> HostVie
         utilization: (head.capacity > 0).then(|| f64::from(head.load) / f64::from(head.capacity)),
         version: detail.software.clone(),
         config_hash: format!("{:016x}", head.config_hash),
+        differs: Vec::new(),
+        keys: Some(detail.keys.clone()),
         heard_by: Vec::new(),
         complete: true,
         preferred: items.iter().filter(|item| item.preferred).filter_map(|item| item.item.address()).collect(),
@@ -254,6 +273,8 @@ fn blank_detail(head: &HostHead) -> HostDetail {
         accept: Vec::new(),
         location: String::new(),
         capabilities: Vec::new(),
+        config: Vec::new(),
+        keys: HostKeys { sends: KeyId::INSECURE, opens: Vec::new() },
     }
 }
 

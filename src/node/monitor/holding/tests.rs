@@ -3,7 +3,7 @@
 use super::*;
 use crate::node::event::GroupIndex;
 use crate::node::turn::{Operations, Row};
-use crate::types::host::Role;
+use crate::types::host::{HostKeys, Role};
 use crate::types::policy::{AllFailed, AnnouncePolicy, Assign, Failback, SharedPolicy};
 
 const ADDRESS: ServiceAddress = ServiceAddress { address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), prefix: 32 };
@@ -26,6 +26,7 @@ fn with_scripts() -> GroupPolicy {
         has_release_script: true,
         script_timeout: Duration::from_secs(30),
         announce: AnnouncePolicy { method: AnnounceMethod::Link, count: 5, refresh: Duration::from_secs(30) },
+        keys: HostKeys::insecure(),
         shared: SharedPolicy {
             heartbeat: Duration::from_millis(250),
             timeout: Duration::from_secs(1),
