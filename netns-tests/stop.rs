@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use nix::sys::stat::Mode;
 use raisd::demo::plan::Plan;
 use raisd::demo::probes::{self, Client, PATIENCE};
 
@@ -31,7 +32,14 @@ enum End {
 }
 
 fn stop(stage: &Stage, end: End) -> Outcome {
-    let mut pool = Pool::build(stage, [1, 2, 3].map(HostConfig::server).into_iter().chain([HostConfig::spare(4)]))?;
+    // One of its probes hangs, as on a dead file server: opening a named pipe waits until somebody writes.
+    let directory = tempfile::tempdir()?;
+    let pipe = directory.path().join("pid");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRWXU)?;
+    let tables = format!("[test.stuck]\nkind = \"process\"\nname = \"nginx\"\npid_file = {pipe:?}\n");
+    let holder = HostConfig { tables, ..HostConfig::server(HOLDER) };
+    let others = [HostConfig::server(1), HostConfig::server(3), HostConfig::spare(4)];
+    let mut pool = Pool::build(stage, others.into_iter().chain([holder]))?;
     let (address, name) = (service(HOLDER), Plan(HOLDER).name());
     let kernel = Kernel::record(pool.topology())?;
     pool.start_all()?;

@@ -2,7 +2,7 @@
 //!
 //! [`Node::handle`] is the whole of the core's outside: no clock, socket, thread, file or random source is behind it. What
 //! concerns all groups at once (incarnation, kernel inventory, operator's requests, late tick, stop) is decided here; what
-//! concerns one group is decided by its service monitor in [`monitor`]. Called by `process/daemon.rs` and by tests.
+//! concerns one group is decided by its service monitor in `node/monitor.rs`. Called by `process/daemon.rs` and by tests.
 
 pub mod action;
 pub mod event;

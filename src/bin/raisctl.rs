@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use raisd::config::{self, KeyError};
 use raisd::operator::client::{Client, ClientError};
 use raisd::operator::drain::drain;
-use raisd::operator::keys;
+use raisd::operator::keys::KeyStatus;
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
 use raisd::operator::words::{millis, read_duration};
@@ -122,6 +122,9 @@ enum KeyCommand {
     Status {
         #[command(flatten)]
         groups: Groups,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -229,10 +232,15 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let id = config::append_key(&path)?;
             print(&format!("key {} is in {}\n", id.0, path.display()))
         }
-        Command::Key { command: KeyCommand::Status { groups } } => {
-            let status = client.status(groups.group.as_deref()).await?;
-            print(&keys::render(&status.value, Terminal::of_stdout()))?;
-            if keys::is_read_by_all(&status.value) { Ok(()) } else { Err(Failure::KeyNotEverywhere) }
+        Command::Key { command: KeyCommand::Status { groups, json } } => {
+            let view = client.status(groups.group.as_deref()).await?.value;
+            let status = KeyStatus::of(&view);
+            print(&if json {
+                status.json().map_err(|error| Failure::Output(error.into()))?
+            } else {
+                status.render(&view, Terminal::of_stdout())
+            })?;
+            if status.is_read_by_all() { Ok(()) } else { Err(Failure::KeyNotEverywhere) }
         }
     }
 }

@@ -256,8 +256,7 @@ fn protection(group: &Reader<'_>, environment: &Environment, faults: &mut Faults
 
 /// The scripts; the group is filled in by the caller.
 fn scripts(group: &Reader<'_>, environment: &Environment, faults: &mut Faults) -> Result<GroupScripts, Reported> {
-    let mut scripts =
-        GroupScripts { group: String::new(), acquire: None, release: None, timeout: SCRIPT_TIMEOUT, user: None };
+    let mut scripts = GroupScripts { group: String::new(), acquire: None, release: None, timeout: SCRIPT_TIMEOUT, user: None };
     let Some(table) = group.table("scripts", &SCRIPTS, faults)? else { return Ok(scripts) };
     let script = |key: &str, faults: &mut Faults| {
         let Some(path) = table.path(key, faults)? else { return Ok(None) };

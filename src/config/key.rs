@@ -45,13 +45,7 @@ pub(super) fn read(path: Placed<&str>, sending: Sending, environment: &Environme
 }
 
 /// Checks mode and content; `named_at`: where the configuration names the file.
-fn parse(
-    path: &Path,
-    file: FileFacts,
-    named_at: Option<Place>,
-    sending: Sending,
-    faults: &mut Faults,
-) -> Result<Vec<Key>, Reported> {
+fn parse(path: &Path, file: FileFacts, named_at: Option<Place>, sending: Sending, faults: &mut Faults) -> Result<Vec<Key>, Reported> {
     let shown = path.display().to_string();
     let mut secrecy = Ok(());
     if file.mode & MODE_FORBIDDEN != 0 {

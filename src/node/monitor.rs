@@ -37,7 +37,7 @@ use self::entry::OwnEntry;
 use self::episodes::Episodes;
 use self::holding::{Holdings, Manner};
 use self::hosts::{Changes, Host, Hosts, Notice};
-use self::items::Items;
+use self::items::{Claims, Items};
 use self::meters::Meters;
 use self::published::{News, Published};
 use self::transmit::{Parts, Transmit};
@@ -67,6 +67,10 @@ const SETTLE_GAP: Duration = Duration::from_micros(10);
 
 /// However many addresses are known.
 const SETTLE_GAP_MAX: Duration = Duration::from_millis(50);
+
+/// Two hasty messages of a small group are so far apart: a fiftieth of the heartbeat, within these.
+const HASTE_GAP_MIN: Duration = Duration::from_millis(1);
+const HASTE_GAP_MAX: Duration = Duration::from_millis(20);
 
 /// Who this host is, at this start.
 #[derive(Clone, PartialEq, Debug)]
@@ -239,7 +243,7 @@ impl Monitor {
         let is_proved = self.hosts.get(sender.host).is_some_and(|host| host.is_live() && host.head.boot == sender.boot);
         if is_proved {
             for record in about_group {
-                self.take_group_record(turn, record, &mut changes);
+                self.take_group_record(turn, sender.host, record, &mut changes);
             }
         }
         self.unproved += u64::from(changes.unproved);
@@ -249,17 +253,19 @@ impl Monitor {
         if changes.answer_at_once {
             self.transmit.hasten();
         }
-        if self.transmit.is_due(turn.now, self.beat_length()) {
-            self.settle_turn(turn);
-        } else if changes.matters || waits {
+        if changes.matters || waits || self.transmit.is_due(turn.now, self.haste_gap()) {
             self.settle_soon(turn);
         }
     }
 
-    fn take_group_record(&mut self, turn: &mut Turn<'_>, record: Record, changes: &mut Changes) {
+    fn take_group_record(&mut self, turn: &mut Turn<'_>, from: HostId, record: Record, changes: &mut Changes) {
         match record {
             Record::Addresses(addresses) => {
+                let by_leader = self.leader == Some(from);
                 for address in addresses {
+                    if by_leader {
+                        self.items.follow_lifetime(&address.item, address.lifetime);
+                    }
                     changes.matters |= self.items.merge(turn.now, address);
                 }
             }
@@ -282,9 +288,6 @@ impl Monitor {
     /// An operation of an item has ended.
     pub(crate) fn finish(&mut self, turn: &mut Turn<'_>, item: &Item, op: OpId, outcome: Outcome) {
         self.holdings.finish(turn, &self.policy, item, op, outcome);
-        if self.holdings.get(item).is_some_and(|held| held.kernel) {
-            self.foreign.retain(|address| Item::Address(address.address) != *item);
-        }
         self.settle_soon(turn);
     }
 
@@ -337,6 +340,7 @@ impl Monitor {
     /// An address without our mark is on the service interface.
     pub(crate) fn find_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
         self.foreign.insert(address);
+        self.holdings.mark_again(turn, &self.policy, &Item::Address(address.address));
         self.settle_soon(turn);
     }
 
@@ -496,8 +500,16 @@ impl Monitor {
     }
 
     fn settles_turn_at(&self) -> Time {
-        let known = self.items.extent().count;
-        self.turn_settled_at.plus(SETTLE_GAP.saturating_mul(known).min(SETTLE_GAP_MAX))
+        self.turn_settled_at.plus(self.settle_gap())
+    }
+
+    fn settle_gap(&self) -> Duration {
+        SETTLE_GAP.saturating_mul(self.items.extent().count).min(SETTLE_GAP_MAX)
+    }
+
+    /// Two hasty messages are at least so far apart: each is a turn, and may say something of every address.
+    fn haste_gap(&self) -> Duration {
+        (self.beat_length() / 50).clamp(HASTE_GAP_MIN, HASTE_GAP_MAX).max(self.settle_gap())
     }
 
     /// Brings everything to where it belongs after whatever happened.
@@ -509,12 +521,13 @@ impl Monitor {
         }
         self.report_notices(turn);
         self.heed_health(turn);
-        self.take_claims(now);
+        let claims = self.claims(&self.own_items(now));
+        self.take_claims(now, &claims);
         self.note_settled(turn);
         self.follow_leader(turn);
         self.go_by_ruling(turn);
         if self.leader == Some(self.identity.id) {
-            self.lead(turn);
+            self.lead(turn, &claims);
         } else {
             self.commands.drop_pending();
         }
@@ -527,7 +540,7 @@ impl Monitor {
         }
         self.own.drop_gone(self.hosts.covered());
         self.store_if_due(turn);
-        if !self.is_mute() && self.transmit.is_due(now, self.beat_length()) {
+        if !self.is_mute() && self.transmit.is_due(now, self.haste_gap()) {
             self.send_info(turn);
         }
         self.end_stop(turn);
@@ -578,9 +591,8 @@ impl Monitor {
         self.policy.role == Role::Server && self.problem().is_none() && self.stop == Stop::Running
     }
 
-    fn take_claims(&mut self, now: Time) {
-        let claims = self.claims();
-        self.items.take_claims(now, &claims, self.policy.shared.orphan_lifetime);
+    fn take_claims(&mut self, now: Time, claims: &BTreeMap<Item, Claims>) {
+        self.items.take_claims(now, claims, self.policy.shared.orphan_lifetime);
         for (_, host) in self.hosts.live() {
             self.published.hear_serial(host.head.zone_serial);
         }
@@ -656,19 +668,20 @@ impl Monitor {
     }
 
     /// The control step.
-    fn lead(&mut self, turn: &mut Turn<'_>) {
+    fn lead(&mut self, turn: &mut Turn<'_>, claims: &BTreeMap<Item, Claims>) {
         let now = turn.now;
         if !self.is_known_settled(now) {
             return;
         }
         self.commands.settle(now, &self.hosts);
         self.items.rule_lifetime(self.policy.shared.orphan_lifetime);
-        for (item, why) in self.expired_items(now) {
+        for (item, why) in self.expired_items(now, claims) {
             self.items.expire(&item);
             turn.report(Report::Expired { item, why });
         }
         let slowest = self.slowest().heartbeat;
-        let outcome = control::control(&self.tables(now));
+        let own = self.own_items(now);
+        let outcome = control::control(&self.tables(now, &own));
         self.episodes.control(turn, &outcome);
         for decision in &outcome.decisions {
             turn.report(Report::Decided {
@@ -688,7 +701,7 @@ impl Monitor {
         if outcome.decisions.iter().any(|decision| decision.to != self.identity.id) {
             self.send_commands(turn);
         }
-        self.decide_zone(turn);
+        self.decide_zone(turn, &own);
         self.report_differences(turn);
     }
 
@@ -701,9 +714,9 @@ impl Monitor {
         self.episodes.configurations(turn, differing);
     }
 
-    fn decide_zone(&mut self, turn: &mut Turn<'_>) {
+    fn decide_zone(&mut self, turn: &mut Turn<'_>, own: &BTreeMap<Item, HostItem>) {
         let Some(policy) = &self.policy.shared.zone else { return };
-        let list = zone::list(policy, &self.candidates(), &self.published.addresses);
+        let list = zone::list(policy, &self.candidates(own), &self.published.addresses);
         match self.published.decide(list.advertised, list.withheld) {
             News::Nothing => {}
             News::Confirmed => self.publish(turn),
@@ -745,14 +758,14 @@ impl Monitor {
 
     /// Routers must not keep the loser: whoever stays announces himself when a rival is seen, and when it has gone.
     fn note_rivals(&mut self, now: Time) {
-        let mine = self.holdings.all().filter(|(_, held)| held.state == ItemState::Online).map(|(item, _)| item.clone());
-        let mine: BTreeSet<Item> = mine.collect();
         let held_elsewhere =
             |item: &&Item| self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|item| item.state.is_held()));
-        let rivals: BTreeSet<Item> = mine.iter().filter(held_elsewhere).cloned().collect();
+        let mine = self.holdings.all().filter(|(_, held)| held.state == ItemState::Online).map(|(item, _)| item);
+        let rivals: BTreeSet<Item> = mine.filter(held_elsewhere).cloned().collect();
         // A rival may have come and gone between two messages: then only what he says of having let go tells of him.
-        let passed = self.hosts.take_rivalled();
-        let changed: Vec<Item> = rivals.symmetric_difference(&self.rivals).chain(passed.intersection(&mine)).cloned().collect();
+        let mut passed = self.hosts.take_rivalled();
+        passed.retain(|item| self.holdings.get(item).is_some_and(|held| held.state == ItemState::Online));
+        let changed: Vec<Item> = rivals.symmetric_difference(&self.rivals).chain(&passed).cloned().collect();
         for item in changed {
             self.holdings.announce_again(now, &self.policy, &item);
         }
@@ -763,8 +776,9 @@ impl Monitor {
         if !self.settled {
             return;
         }
-        let holders: BTreeMap<&Item, Vec<HostId>> = self.items.living().map(|(item, _)| (item, self.kernel_holders(item))).collect();
-        self.meters.measure(now, holders);
+        let mut meters = std::mem::take(&mut self.meters);
+        meters.measure(now, self.items.living().map(|(item, _)| item), |item| self.kernel_holders(item));
+        self.meters = meters;
     }
 
     /// Hosts whose kernel has the item.
@@ -981,7 +995,7 @@ impl Monitor {
         let all = [self.hosts.deadline(), settles, stores, turn];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
         let soonest = all.into_iter().chain(back_offs).flatten().filter(|time| *time > self.ticked_at).min();
-        let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(self.beat_length()) };
+        let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(self.haste_gap()) };
         soonest.map_or(sends, |soonest| soonest.min(sends))
     }
 

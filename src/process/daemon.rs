@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aws_lc_rs::rand::SecureRandom;
@@ -51,14 +51,21 @@ pub fn run(config_path: &Path, config: Config) -> ExitCode {
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
-    match runtime.block_on(serve(config_path, config)) {
+    let code = match runtime.block_on(serve(config_path, config)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             tracing::error!("raisd does not start: {error:#}");
             ExitCode::from(EXIT_CONFIGURATION)
         }
-    }
+    };
+    // What blocks a thread at a dead file server or resolver, as a probe may, is not waited for: everything else has ended.
+    runtime.shutdown_background();
+    code
 }
+
+/// The time line begins so long before the daemon's start: ages that were stored, of orphans and tombstones, reach back
+/// before it and must not be cut off there.
+const BEFORE_START: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The clock of the protocol.
 struct Clock {
@@ -72,11 +79,11 @@ impl Clock {
     }
 
     fn now(&self) -> Time {
-        Time::after_start(self.start.elapsed())
+        Time::after_start(BEFORE_START + self.start.elapsed())
     }
 
     fn instant(&self, time: Time) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.start + time.since_start())
+        tokio::time::Instant::from_std(self.start + time.since_start().saturating_sub(BEFORE_START))
     }
 }
 
@@ -156,8 +163,7 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         config.policy.host.name,
         config_path.display()
     );
-    let ports =
-        Ports { groups, sockets, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
+    let ports = Ports { groups, sockets, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
     let inputs = Inputs {
         netlink: netlink_events,
         scripts: script_events,

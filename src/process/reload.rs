@@ -241,7 +241,9 @@ impl Current {
         let mut changed = Vec::new();
         if before.policy.host.id != after.policy.host.id {
             let (was, is) = (before.policy.host.id, after.policy.host.id);
-            changed.push(format!("host.id from {was} to {is} (without host.id it is the first of host.control; host.id = \"{was}\" keeps it)"));
+            changed.push(format!(
+                "host.id from {was} to {is} (without host.id it is the first of host.control; host.id = \"{was}\" keeps it)"
+            ));
         }
         for (key, was, is) in [("state_dir", &before.state_dir, &after.state_dir), ("socket", &before.socket, &after.socket)] {
             if was != is {
@@ -251,7 +253,10 @@ impl Current {
         if changed.is_empty() {
             return Ok(());
         }
-        Err(format!("a running daemon cannot change {}; `systemctl restart raisd` hands over and comes back with it", changed.join(", nor ")))
+        Err(format!(
+            "a running daemon cannot change {}; `systemctl restart raisd` hands over and comes back with it",
+            changed.join(", nor ")
+        ))
     }
 }
 

@@ -8,12 +8,14 @@ use proptest::prelude::*;
 use super::body::{decode, encode};
 use super::pack::{BODY_BYTES_MAX, bodies};
 use super::*;
-use crate::types::host::{EntryVersion, Extent, FailedAcquire, Hearing, HostDetail, HostHead, HostItem, HostKeys, Incarnation, NetworkHearing};
-use crate::types::policy::{AllFailed, Ruling};
+use crate::types::host::{
+    EntryVersion, Extent, FailedAcquire, Hearing, HostDetail, HostHead, HostItem, HostKeys, Incarnation, NetworkHearing,
+};
 use crate::types::item::{Epoch, Item, ItemState, Reason};
 use crate::types::message::{
     AddressRecord, Command, CommandItem, CommandKind, DetailRecord, HearingRecord, ItemsRecord, VersionedItem, ZoneRecord,
 };
+use crate::types::policy::{AllFailed, Ruling};
 
 const BOOT: BootId = BootId([3; 16]);
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raisd::node::action::Report;
-use raisd::node::event::Event;
+use raisd::node::event::{Event, KernelChange};
 
 use crate::machine::Disk;
 use crate::setup::{HEARTBEAT, HOME, TIMEOUT, address, ms, policy, pool, secs, with_scripts};
@@ -331,4 +331,38 @@ fn a_daemon_hangs_for_long_and_does_not_take_the_others_for_silent_when_it_goes_
         world.run_for(secs(3));
         world.assert_rest(20);
     }
+}
+
+#[test]
+fn a_host_whose_control_networks_are_not_there_at_its_start_takes_nothing_until_it_has_listened() {
+    let fault = |network: u8| Event::Kernel(KernelChange::Network { network, fault: Some(format!("no address on network {network}")) });
+    let mut world = pool(17);
+    world.boot_all();
+    world.run_for(secs(5));
+    world.power_off(1);
+    world.run_for(secs(3));
+    world.isolate(1);
+    world.boot(1);
+    for network in [0, 1] {
+        world.tell(1, fault(network));
+    }
+    world.run_for(secs(5));
+    assert!(world.machines[&1].interface.is_empty(), "its disk knows all addresses, and it hears nobody");
+    let view = world.view_of(1);
+    let own = view.groups[0].hosts.iter().find(|host| host.is_self).unwrap();
+    assert!(!own.ok && !own.settled);
+    assert!(view.groups[0].problems.iter().any(|problem| problem.contains("network 1")), "{:?}", view.groups[0].problems);
+    world.forbids_doubles = true;
+    world.cuts.clear();
+    world.tell(1, Event::Kernel(KernelChange::Network { network: 0, fault: None }));
+    world.run_until("home", secs(3), |world| world.is_served(&HOME));
+    world.run_for(secs(3));
+    world.assert_served(&HOME);
+    world.assert_rest(20);
+    // What fails later is a matter of who is heard.
+    for network in [0, 1] {
+        world.tell(1, fault(network));
+    }
+    world.run_for(secs(3));
+    world.assert_served(&HOME);
 }

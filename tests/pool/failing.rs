@@ -1,7 +1,7 @@
 //! Tests fail, scripts fail or hang, the kernel refuses, addresses come and go by hand.
 
 use raisd::node::action::Report;
-use raisd::node::event::{Event, KernelChange, Link, TestResult};
+use raisd::node::event::{Event, KernelChange, Link, Mark, TestResult};
 use raisd::types::item::{Item, Reason};
 use raisd::types::policy::AllFailed;
 
@@ -231,6 +231,21 @@ fn an_address_that_is_put_by_hand_on_a_host_that_stops_does_not_keep_it_from_end
     world.run_for(ms(500));
     world.add_by_hand(2, address(3));
     world.run_until("it ends", secs(1), |world| world.machines[&2].exit == Some(0));
+}
+
+#[test]
+fn an_address_that_loses_its_mark_while_it_is_held_is_marked_again() {
+    let mut world = pool(76);
+    world.boot_all();
+    world.run_for(secs(5));
+    world.add_by_hand(2, address(2));
+    world.run_for(ms(5));
+    let marks: Vec<_> = world.machines[&2].interface.values().collect();
+    assert_eq!(marks, [&Mark::Ours]);
+    world.power_off(4);
+    world.ask(2, raisd::node::event::Request::Drain { group: None, timeout: secs(5), reason: String::new() });
+    world.run_for(secs(1));
+    assert!(world.machines[&2].interface.is_empty(), "so it goes off when it is given up");
 }
 
 #[test]

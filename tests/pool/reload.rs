@@ -91,7 +91,8 @@ fn another_service_interface_gets_the_addresses_and_the_old_one_loses_them() {
     });
     world.run_for(secs(2));
     world.assert_served(&[(address(1), 1), (address(2), 2)]);
-    let released = moves(&world, since).into_iter().any(|(_, report)| matches!(report, Report::Released { reason: Reason::Reconfigured, .. }));
+    let released =
+        moves(&world, since).into_iter().any(|(_, report)| matches!(report, Report::Released { reason: Reason::Reconfigured, .. }));
     assert!(released, "{:?}", moves(&world, since));
 }
 

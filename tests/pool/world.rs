@@ -100,6 +100,10 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.transcript.print();
+            for (number, machine) in &self.machines {
+                let runs = if machine.node.is_some() { "runs" } else { "does not run" };
+                eprintln!("h{number} {runs}, its interface: {:?}", machine.interface);
+            }
             eprintln!("seed {}, at {:?}", self.seed, self.now);
         }
     }

@@ -56,7 +56,8 @@ fn head() -> impl Strategy<Value = HostHead> {
     let who = (host(), number(), boot(), sequence(), duration(), duration(), version(), extent());
     let state =
         (any::<[bool; 4]>(), select(vec![Duty::Active, Duty::Quiesced, Duty::Draining]), select(vec![Role::Server, Role::Observer]));
-    let rest = (option::of(duration()), option::of(duration()), number(), any::<[u32; 3]>(), extent(), (duration(), duration(), any::<bool>()));
+    let rest =
+        (option::of(duration()), option::of(duration()), number(), any::<[u32; 3]>(), extent(), (duration(), duration(), any::<bool>()));
     (who, state, rest).prop_map(
         |(
             (id, incarnation, boot, sequence, age, uptime, version, items),
@@ -100,19 +101,9 @@ fn detail() -> impl Strategy<Value = HostDetail> {
     let texts = (text(), text(), text(), vec("[a-z:0-9]{0,20}", 0..4));
     let networks = (vec(address(), 0..=NETWORKS_MAX), option::of(any::<[u8; 6]>()), vec(network(), 0..12));
     let keys = (vec(any::<u16>(), 0..12), any::<u32>().prop_map(KeyId), vec(any::<u32>().prop_map(KeyId), 0..16));
-    (texts, networks, keys).prop_map(
-        |((name, software, location, capabilities), (control, mac, accept), (config, sends, opens))| HostDetail {
-            name,
-            software,
-            control,
-            mac,
-            accept,
-            location,
-            capabilities,
-            config,
-            keys: HostKeys { sends, opens },
-        },
-    )
+    (texts, networks, keys).prop_map(|((name, software, location, capabilities), (control, mac, accept), (config, sends, opens))| {
+        HostDetail { name, software, control, mac, accept, location, capabilities, config, keys: HostKeys { sends, opens } }
+    })
 }
 
 fn versioned_item() -> impl Strategy<Value = VersionedItem> {

@@ -361,6 +361,14 @@ impl Holdings {
         holding.restore(turn, item);
     }
 
+    /// Others have replaced an address that this host holds by one without our mark, which nobody would take off again.
+    pub(crate) fn mark_again(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item) {
+        let is_there = |holding: &&mut Holding| holding.stage == Stage::Online && holding.interface == policy.interface;
+        if let Some(holding) = self.held.get_mut(item).filter(is_there) {
+            holding.restore(turn, item);
+        }
+    }
+
     /// Tries again what the kernel refused.
     pub(crate) fn beat(&mut self, turn: &mut Turn<'_>) {
         let is_stuck = |holding: &Holding| matches!(holding.stage, Stage::Stuck { .. } | Stage::UndoingStuck);

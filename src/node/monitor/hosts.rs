@@ -398,17 +398,22 @@ impl Hosts {
             }
             Record::Items(record) => {
                 if let Some(host) = self.hosts.get_mut(&record.id).filter(|host| host.head.boot == record.boot) {
+                    let was_whole = host.whole;
                     for change in record.items {
                         host.note_back_off(now, &change);
                         let rivalled = rivalled(&change);
                         match host.entry.take_item(change, ENTRY_ITEMS_MAX) {
                             Taken::Known => {}
-                            Taken::News => self.rivalled.extend(rivalled),
+                            Taken::News => {
+                                changes.matters = true;
+                                self.rivalled.extend(rivalled);
+                            }
                             Taken::NoRoom => changes.limit_reached = true,
                         }
                     }
                     host.compare(now);
-                    changes.matters = true;
+                    // What is only repeated changes nothing.
+                    changes.matters |= host.whole != was_whole;
                 }
             }
             // The other records are not about hosts.

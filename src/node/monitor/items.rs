@@ -94,45 +94,33 @@ impl Items {
         let mut changed = false;
         for (item, claims) in claims {
             let is_claimed = !claims.preferred_by.is_empty() || !claims.floated_by.is_empty();
-            let mut known = match self.known.get(item) {
-                Some(known) => known.clone(),
-                None if !is_claimed || self.known.len() >= ITEMS_MAX => continue,
-                None => KnownItem {
-                    prefix: claims.prefix,
-                    preferred_host: None,
-                    floating: false,
-                    claimed_at: now,
-                    home_served_at: None,
-                    lifetime,
-                    epoch: Epoch(0),
-                    tombstone: false,
-                },
-            };
-            if is_claimed {
-                if known.tombstone {
-                    // Only a live host that prefers or floats it brings it back: above the tombstone.
-                    known.tombstone = false;
-                    known.epoch = known.epoch.next();
+            if !self.known.contains_key(item) {
+                if !is_claimed || self.known.len() >= ITEMS_MAX {
+                    continue;
                 }
-                known.claimed_at = now;
-                known.lifetime = lifetime;
-                known.prefix = claims.prefix;
-                known.floating = !claims.floated_by.is_empty();
-                // Of several the lowest, so that all databases agree; who of them gets it is for the control step.
-                known.preferred_host = claims.preferred_by.first().copied().or(known.preferred_host);
+                self.put(item.clone(), KnownItem::new(now, claims.prefix, lifetime));
+                changed = true;
             }
-            if claims.home_served {
-                known.home_served_at = Some(now);
+            let Some(known) = self.known.get_mut(item) else { continue };
+            let before = known.clone();
+            known.take_claims(now, claims, lifetime);
+            // Mostly only times have changed, which are in no digest.
+            if known.facts() != before.facts() {
+                self.digest ^= digest(item, &before) ^ digest(item, known);
+                changed = true;
             }
-            if !known.tombstone || claims.epoch > known.epoch {
-                known.epoch = known.epoch.max(claims.epoch);
-            }
-            changed |= self.put(item.clone(), known);
         }
         changed
     }
 
-    /// How long an orphan stays known is the leader's to say, also of those that were orphaned before.
+    /// The leader says how long the address stays known as an orphan.
+    pub(crate) fn follow_lifetime(&mut self, item: &Item, lifetime: Duration) {
+        if let Some(known) = self.known.get_mut(item).filter(|known| !known.tombstone) {
+            known.lifetime = lifetime;
+        }
+    }
+
+    /// This host leads: its own value holds, also for those that were orphaned before.
     pub(crate) fn rule_lifetime(&mut self, lifetime: Duration) {
         for known in self.known.values_mut().filter(|known| !known.tombstone) {
             known.lifetime = lifetime;
@@ -153,15 +141,14 @@ impl Items {
         let dropped: Vec<Item> = self.known.iter().filter(|(_, known)| old(known)).map(|(item, _)| item.clone()).collect();
         for item in dropped {
             if let Some(known) = self.known.remove(&item) {
-                self.digest ^= extent::address_digest(&known.record(Time::START, &item));
+                self.digest ^= digest(&item, &known);
             }
         }
     }
 
     fn put(&mut self, item: Item, known: KnownItem) -> bool {
-        let digest = |known: &KnownItem| extent::address_digest(&known.record(Time::START, &item));
-        let before = self.known.get(&item).map(digest);
-        let after = digest(&known);
+        let before = self.known.get(&item).map(|known| digest(&item, known));
+        let after = digest(&item, &known);
         self.digest ^= before.unwrap_or(0) ^ after;
         self.known.insert(item, known);
         before != Some(after)
@@ -172,7 +159,7 @@ impl Items {
     }
 
     /// The addresses that are known: not expired, in order.
-    pub(crate) fn living(&self) -> impl Iterator<Item = (&Item, &KnownItem)> {
+    pub(crate) fn living(&self) -> impl Iterator<Item = (&Item, &KnownItem)> + Clone {
         self.known.iter().filter(|(_, known)| !known.tombstone)
     }
 
@@ -197,7 +184,53 @@ impl Items {
     }
 }
 
+fn digest(item: &Item, known: &KnownItem) -> u64 {
+    extent::address_digest(&known.record(Time::START, item))
+}
+
 impl KnownItem {
+    /// One that was never heard of before.
+    fn new(now: Time, prefix: u8, lifetime: Duration) -> Self {
+        Self {
+            prefix,
+            preferred_host: None,
+            floating: false,
+            claimed_at: now,
+            home_served_at: None,
+            lifetime,
+            epoch: Epoch(0),
+            tombstone: false,
+        }
+    }
+
+    /// Takes what live hosts say of it.
+    fn take_claims(&mut self, now: Time, claims: &Claims, lifetime: Duration) {
+        if !claims.preferred_by.is_empty() || !claims.floated_by.is_empty() {
+            if self.tombstone {
+                // Only a live host that prefers or floats it brings it back: above the tombstone.
+                self.tombstone = false;
+                self.epoch = self.epoch.next();
+            }
+            self.claimed_at = now;
+            self.lifetime = lifetime;
+            self.prefix = claims.prefix;
+            self.floating = !claims.floated_by.is_empty();
+            // Of several the lowest, so that all databases agree; who of them gets it is for the control step.
+            self.preferred_host = claims.preferred_by.first().copied().or(self.preferred_host);
+        }
+        if claims.home_served {
+            self.home_served_at = Some(now);
+        }
+        if !self.tombstone || claims.epoch > self.epoch {
+            self.epoch = self.epoch.max(claims.epoch);
+        }
+    }
+
+    /// What is in its digest.
+    fn facts(&self) -> impl PartialEq + use<> {
+        (self.prefix, self.preferred_host, self.floating, self.epoch, self.tombstone)
+    }
+
     fn record(&self, now: Time, item: &Item) -> AddressRecord {
         AddressRecord {
             item: item.clone(),
@@ -225,7 +258,13 @@ impl KnownItem {
             std::cmp::Ordering::Equal if told.preferred_host > self.preferred_host => &told,
             std::cmp::Ordering::Equal => self,
         };
-        Self { epoch: self.epoch.max(told.epoch), home_served_at: self.home_served_at.max(told.home_served_at), ..younger.clone() }
+        Self {
+            epoch: self.epoch.max(told.epoch),
+            home_served_at: self.home_served_at.max(told.home_served_at),
+            // A group-wide key: what others go by is not taken from them, see `rule_lifetime`.
+            lifetime: self.lifetime,
+            ..younger.clone()
+        }
     }
 
     /// How long it is still known if nobody claims it.

@@ -1,6 +1,6 @@
 //! For how long nobody held an address, and for how long more than one host did, as seen from this host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::types::host::HostId;
@@ -23,17 +23,23 @@ struct Meter {
 pub(crate) struct Meters(BTreeMap<Item, Meter>);
 
 impl Meters {
-    /// Notes which hosts hold each address from now on. What is not listed is not measured any more.
-    pub(crate) fn measure(&mut self, now: Time, holders: BTreeMap<&Item, Vec<HostId>>) {
-        self.0.retain(|item, _| holders.contains_key(item));
-        for (item, holders) in holders {
+    /// Notes which hosts hold each of these items from now on. What is not among them is not measured any more.
+    pub(crate) fn measure<'a>(&mut self, now: Time, items: impl Iterator<Item = &'a Item> + Clone, holders: impl Fn(&Item) -> Vec<HostId>) {
+        let mut count = 0;
+        for item in items.clone() {
+            count += 1;
             match self.0.get_mut(item) {
-                Some(meter) => meter.advance(now, holders),
+                Some(meter) => meter.advance(now, holders(item)),
                 None => {
-                    let meter = Meter { holders, counted: now, since: now, unserved: Duration::ZERO, double: Duration::ZERO };
+                    let meter =
+                        Meter { holders: holders(item), counted: now, since: now, unserved: Duration::ZERO, double: Duration::ZERO };
                     self.0.insert(item.clone(), meter);
                 }
             }
+        }
+        if self.0.len() > count {
+            let measured: BTreeSet<&Item> = items.collect();
+            self.0.retain(|item, _| measured.contains(item));
         }
     }
 
@@ -80,7 +86,7 @@ mod tests {
         let mut meters = Meters::default();
         let host = |last| HostId([10, 0, 0, last].into());
         for (second, holders) in [(0, vec![]), (2, vec![host(1)]), (5, vec![host(1), host(2)]), (6, vec![host(2)])] {
-            meters.measure(at(second), [(&item, holders)].into());
+            meters.measure(at(second), std::iter::once(&item), |_| holders.clone());
         }
         assert_eq!(meters.read(at(9), &item), (Duration::from_secs(2), Duration::from_secs(1)));
         assert_eq!(meters.since(at(9), &item), Duration::from_secs(3));

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Monitor, differing_keys};
 use super::hosts::{Host, Standing};
 use super::items::KnownItem;
 use super::zone;
+use super::{Monitor, differing_keys};
 use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, HostKeys, KeyId, Role};
 use crate::types::item::{Item, ItemState};
 use crate::types::policy::Failback;
@@ -190,7 +190,7 @@ impl Monitor {
             self.published.withheld.clone()
         } else {
             // Only the list travels; why others are not on it is worked out from the same facts.
-            zone::list(policy, &self.candidates(), &self.published.addresses).withheld
+            zone::list(policy, &self.candidates(&self.own_items(Time::START)), &self.published.addresses).withheld
         };
         let withheld = withheld.into_iter().filter(|(address, _)| !self.published.addresses.contains(address));
         Some(ZoneView {

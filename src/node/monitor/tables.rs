@@ -14,9 +14,8 @@ use crate::types::time::Time;
 
 impl Monitor {
     /// What the live hosts, this one included, say of each address.
-    pub(super) fn claims(&self) -> BTreeMap<Item, Claims> {
+    pub(super) fn claims(&self, own: &BTreeMap<Item, HostItem>) -> BTreeMap<Item, Claims> {
         let mut claims: BTreeMap<Item, Claims> = BTreeMap::new();
-        let own = self.own_items(Time::START);
         let others = self.hosts.live().flat_map(|(id, host)| host.entry.items().map(move |item| (id, item)));
         for (id, item) in own.values().map(|item| (self.identity.id, item)).chain(others) {
             let claim = claims.entry(item.item.clone()).or_default();
@@ -35,8 +34,7 @@ impl Monitor {
     }
 
     /// Addresses that have come to their end, with the reason: only for the leader to decide.
-    pub(super) fn expired_items(&self, now: Time) -> Vec<(Item, String)> {
-        let claims = self.claims();
+    pub(super) fn expired_items(&self, now: Time, claims: &BTreeMap<Item, Claims>) -> Vec<(Item, String)> {
         let everybody_is_here = self.hosts.all().all(|(_, host)| host.is_live() && host.whole);
         let mut expired = Vec::new();
         for (item, known) in self.items.living() {
@@ -61,7 +59,7 @@ impl Monitor {
     }
 
     /// The control tables.
-    pub(super) fn tables(&self, now: Time) -> Tables {
+    pub(super) fn tables(&self, now: Time, own: &BTreeMap<Item, HostItem>) -> Tables {
         let slowest = self.slowest();
         let settles_within = slowest.timeout + slowest.heartbeat * 2;
         let mut hosts: BTreeMap<HostId, HostRow> = self.hosts.live().map(|(id, host)| (id, host_row(now, host, settles_within))).collect();
@@ -75,7 +73,7 @@ impl Monitor {
             unknown_holdings: self.hosts.live().any(|(_, host)| !host.whole),
             databases_agree: self.hosts.live().all(|(_, host)| host.whole && host.head.database == extent),
             hosts,
-            addresses: self.address_rows(now),
+            addresses: self.address_rows(now, own),
         }
     }
 
@@ -93,7 +91,7 @@ impl Monitor {
         }
     }
 
-    fn address_rows(&self, now: Time) -> BTreeMap<Item, AddressRow> {
+    fn address_rows(&self, now: Time, own: &BTreeMap<Item, HostItem>) -> BTreeMap<Item, AddressRow> {
         let mut rows: BTreeMap<Item, AddressRow> = BTreeMap::new();
         for (item, known) in self.items.living() {
             let epoch = known.epoch.max(self.commands.given(item));
@@ -106,9 +104,9 @@ impl Monitor {
                 add_claim(&mut rows, id, held, commanded, !host.back_off(now, &held.item).is_zero());
             }
         }
-        for (item, held) in self.own_items(now) {
-            let in_back_off = self.holdings.failures().is_in_back_off(now, &item);
-            add_claim(&mut rows, self.identity.id, &held, false, in_back_off);
+        for (item, held) in own {
+            let in_back_off = self.holdings.failures().is_in_back_off(now, item);
+            add_claim(&mut rows, self.identity.id, held, false, in_back_off);
         }
         for (id, item) in self.commands.in_back_off(now) {
             if let Some(row) = rows.get_mut(item) {
@@ -124,13 +122,13 @@ impl Monitor {
     }
 
     /// The preferred addresses of live hosts, for the zone.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
+    pub(super) fn candidates(&self, own: &BTreeMap<Item, HostItem>) -> Vec<Candidate> {
         let mut candidates = Vec::new();
-        for (item, held) in self.own_items(Time::START) {
+        for (item, held) in own {
             if let (Item::Address(address), true) = (item, held.preferred) {
                 candidates.push(Candidate {
                     host: self.identity.id,
-                    address,
+                    address: *address,
                     ok: self.is_ok(),
                     duty: self.duty,
                     serving: held.state == ItemState::Online,

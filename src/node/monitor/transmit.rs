@@ -94,18 +94,18 @@ impl Transmit {
         now >= self.next_beat
     }
 
-    /// Whether an `info` is to be sent now.
-    pub(crate) fn is_due(&self, now: Time, heartbeat: Duration) -> bool {
-        now >= self.deadline(heartbeat)
+    /// Whether an `info` is to be sent now. Two hasty ones are at least `gap` apart.
+    pub(crate) fn is_due(&self, now: Time, gap: Duration) -> bool {
+        now >= self.deadline(gap)
     }
 
     /// When the next `info` is to be sent.
-    pub(crate) fn deadline(&self, heartbeat: Duration) -> Time {
+    pub(crate) fn deadline(&self, gap: Duration) -> Time {
         if !self.hasty {
             return self.next_beat;
         }
         let last = self.sent.back().map_or(Time::START, |(_, at)| *at);
-        self.next_beat.min(last.plus(haste_gap(heartbeat)))
+        self.next_beat.min(last.plus(gap))
     }
 
     /// The row of heartbeats goes on; beats that were missed are not caught up.
@@ -256,11 +256,6 @@ impl Transmit {
 /// on what the other says. That has to be in time: before the timeout, in which it would be taken for silent.
 pub(crate) fn direct_window(heartbeat: Duration, timeout: Duration) -> Duration {
     (heartbeat * 5 / 2).min(timeout)
-}
-
-/// Two hasty messages are at least so far apart.
-fn haste_gap(heartbeat: Duration) -> Duration {
-    (heartbeat / 50).clamp(Duration::from_millis(1), Duration::from_millis(20))
 }
 
 /// What does not fit into one `info` as a whole: its parts take turns, so that a lost part comes again.

@@ -19,7 +19,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::call::{
-    ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Quiesce, RELOAD_PATH, RELOAD_TIME_MAX, Resume, STATUS_PATH, ZONE_PATH, Zones,
+    ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Quiesce, RELOAD_PATH, RELOAD_TIME_MAX, Resume, STATUS_PATH, ZONE_PATH,
+    Zones,
 };
 use super::{Asked, BODY_BYTES_MAX, CONNECTIONS_MAX, Caller, Reloaded, SEND_TIME_MAX};
 use crate::node::event::{Answer, Request};

@@ -34,13 +34,8 @@ impl Stage {
     fn with(text: &str, change: impl FnOnce(&mut GroupScripts)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = write_script(&directory, "acquire", text);
-        let mut group = GroupScripts {
-            group: "www".to_owned(),
-            acquire: Some(path),
-            release: None,
-            timeout: Duration::from_secs(30),
-            user: None,
-        };
+        let mut group =
+            GroupScripts { group: "www".to_owned(), acquire: Some(path), release: None, timeout: Duration::from_secs(30), user: None };
         change(&mut group);
         let (scripts, answers) = Scripts::new(HostId([10, 0, 0, 11].into()), [(GroupIndex(0), group)].into());
         Self { directory, scripts, answers }

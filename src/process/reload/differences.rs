@@ -151,10 +151,10 @@ mod tests {
 
     #[test]
     fn each_difference_is_named_with_its_subject() {
-        let text = BEFORE.replace("192.0.2.1\"", "192.0.2.2\"").replace("127.0.0.1:80", "127.0.0.1:81").replace(
-            "[[group]]",
-            "name = \"web9\"\n[[group]]\nheartbeat = \"100ms\"",
-        );
+        let text = BEFORE
+            .replace("192.0.2.1\"", "192.0.2.2\"")
+            .replace("127.0.0.1:80", "127.0.0.1:81")
+            .replace("[[group]]", "name = \"web9\"\n[[group]]\nheartbeat = \"100ms\"");
         let (before, after) = (config(BEFORE), config(&text));
         assert_eq!(sentence(&between(&before, &after)), "reloaded: group www: preferred, heartbeat; host: name; test web is changed");
         assert_eq!(changed_tests(&before, &after), ["web".to_owned()].into());

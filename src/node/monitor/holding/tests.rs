@@ -104,8 +104,8 @@ impl Bench {
             Late(end) => holdings.finish(&mut turn, policy, &item(), OpId(999), outcome(end)),
             Release(Orderly) => holdings.release(&mut turn, policy, &item(), Reason::Drained, Orderly),
             Release(Forced) => holdings.release(&mut turn, policy, &item(), Reason::Duplicate, Forced),
-            Removed => holdings.lose_address(&mut turn, policy, &item()),
-            Heartbeat => holdings.beat(&mut turn, policy),
+            Removed => holdings.lose_address(&mut turn, policy, &policy.interface, &item()),
+            Heartbeat => holdings.beat(&mut turn),
         }
         holdings.announce_due(&mut turn, policy);
         let state = self.holdings.held.get(&item()).map_or_else(|| "not serving".to_owned(), |holding| stage_words(&holding.stage));
@@ -148,6 +148,7 @@ fn begun_by(action: &Action) -> Option<OpId> {
         | Action::StoreIncarnation { .. }
         | Action::Report { .. }
         | Action::Reply { .. }
+        | Action::EndGroup { .. }
         | Action::Exit { .. } => None,
     }
 }
@@ -199,6 +200,7 @@ fn words(actions: &[Action]) -> String {
             | Action::StoreGroup { .. }
             | Action::StoreIncarnation { .. }
             | Action::Reply { .. }
+            | Action::EndGroup { .. }
             | Action::Exit { .. } => panic!("not a holding's business: {action:?}"),
         })
         .collect();

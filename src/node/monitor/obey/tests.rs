@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::node::action::{Action, StoredGroup};
 use crate::node::event::{Arrival, Event, GroupIndex, Heard, KernelChange, Link, OpId, Outcome, Request, TestResult, Token};
 use crate::node::{Node, Start};
-use crate::types::host::{BootId, Duty, EntryVersion, Extent, Hearing, HostHead, HostId, HostKeys, Incarnation, NetworkHearing, Role, Sequence};
+use crate::types::host::{
+    BootId, Duty, EntryVersion, Extent, Hearing, HostHead, HostId, HostKeys, Incarnation, NetworkHearing, Role, Sequence,
+};
 use crate::types::item::{Epoch, Item, Reason, ServiceAddress};
 use crate::types::message::{AddressRecord, Command, CommandItem, CommandKind, HearingRecord, Record, Sender};
 use crate::types::policy::{
@@ -120,6 +122,7 @@ impl Bench {
             | Action::StoreIncarnation { .. }
             | Action::Report { .. }
             | Action::Reply { .. }
+            | Action::EndGroup { .. }
             | Action::Exit { .. } => None,
         });
         for record in sent.flat_map(|message| &message.records) {
@@ -242,6 +245,7 @@ fn operation(actions: &[Action]) -> OpId {
         | Action::StoreIncarnation { .. }
         | Action::Report { .. }
         | Action::Reply { .. }
+        | Action::EndGroup { .. }
         | Action::Exit { .. } => None,
     };
     actions.iter().find_map(op).expect("an address goes on or off")
