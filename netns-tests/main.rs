@@ -20,6 +20,7 @@ mod come_up;
 mod expire;
 mod judge;
 mod judges;
+mod keys;
 mod late;
 mod leader;
 mod loads;
@@ -30,7 +31,9 @@ mod outsider;
 mod paths;
 mod pool;
 mod quiesce;
+mod reload;
 mod restarts;
+mod rule;
 mod scripts;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
@@ -67,6 +70,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         by_hand::trials(&stories),
         come_up::trials(&stories),
         expire::trials(&stories),
+        keys::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
         loads::trials(&stories),
@@ -74,7 +78,9 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         orphans::trials(&stories),
         paths::trials(&stories),
         quiesce::trials(&stories),
+        reload::trials(&stories),
         restarts::trials(&stories),
+        rule::trials(&stories),
         scripts::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),

@@ -70,6 +70,14 @@ pub(crate) struct HostConfig {
     pub(crate) preferred: Vec<String>,
     pub(crate) heartbeat: Duration,
     pub(crate) timeout: Duration,
+    /// Over which control networks it talks.
+    pub(crate) networks: Vec<u8>,
+    /// Where the first group's addresses are put.
+    pub(crate) interface: Network,
+    /// Where its name server listens, if it is one.
+    pub(crate) dns_port: u16,
+    /// Of the zone.
+    pub(crate) ttl: Duration,
     /// Another than the pool's key file.
     pub(crate) key_file: Option<PathBuf>,
     /// Without a key file, whatever the lines of `[[group]]` say instead.
@@ -101,6 +109,10 @@ impl HostConfig {
             preferred: Vec::new(),
             heartbeat: Duration::from_millis(100),
             timeout: Duration::from_millis(400),
+            networks: vec![0, 1],
+            interface: Network::Service,
+            dns_port: 53,
+            ttl: Duration::from_secs(5),
             key_file: None,
             keyless: false,
             name_servers: (1..=4).map(Plan).collect(),
@@ -122,16 +134,19 @@ impl HostConfig {
         let plan = self.plan;
         let quoted = |texts: &[String]| texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
         let servers: Vec<_> = self.name_servers.iter().map(|plan| format!("\"n{}.{ZONE}\" = [\"{}\"]", plan.0, plan.own())).collect();
-        let listen = if self.name_servers.contains(&plan) { format!("[dns]\nlisten = [\"{}:53\"]\n", plan.own()) } else { String::new() };
+        let is_server = self.name_servers.contains(&plan);
+        let listen = if is_server { format!("[dns]\nlisten = [\"{}:{}\"]\n", plan.own(), self.dns_port) } else { String::new() };
+        let control: Vec<String> = self.networks.iter().map(|network| self.family.control(plan, *network).to_string()).collect();
         let zone = if servers.is_empty() {
             String::new()
         } else {
-            format!("[group.dns]\nzone = \"{ZONE}\"\nttl = \"5s\"\nnameservers = {{ {} }}\n{}\n", servers.join(", "), self.dns_keys)
+            let (servers, ttl) = (servers.join(", "), self.ttl.as_secs());
+            format!("[group.dns]\nzone = \"{ZONE}\"\nttl = \"{ttl}s\"\nnameservers = {{ {servers} }}\n{}\n", self.dns_keys)
         };
         format!(
             r#"[host]
 name = "{name}"
-control = ["{control0}", "{control1}"]
+control = [{control}]
 state_dir = "{directory}/state"
 socket = "{directory}/raisd.sock"
 {host_keys}
@@ -150,12 +165,11 @@ timeout = "{timeout}ms"
 {tables}
 {listen}"#,
             name = plan.name(),
-            control0 = self.family.control(plan, 0),
-            control1 = self.family.control(plan, 1),
+            control = quoted(&control),
             group_address = self.family.group_address(),
             directory = directory.display(),
             host_keys = self.host_keys,
-            interface = Network::Service,
+            interface = self.interface,
             preferred = quoted(&self.preferred),
             heartbeat = self.heartbeat.as_millis(),
             timeout = self.timeout.as_millis(),

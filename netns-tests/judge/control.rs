@@ -86,6 +86,24 @@ impl Datagrams {
         self.log.read(|all| all.iter().filter(|datagram| datagram.at >= since).map(key).collect())
     }
 
+    /// On which networks a host has sent since then.
+    pub(crate) fn networks(&self, host: u8, since: Instant) -> Result<BTreeSet<Network>, ObserverError> {
+        let sent = |datagram: &&Datagram| datagram.from == host && datagram.to.is_none() && datagram.at >= since;
+        self.log.read(|all| all.iter().filter(sent).map(|datagram| datagram.network).collect())
+    }
+
+    /// How far apart a host's messages on the first network mostly were since then: their median. `None`: too few to say.
+    pub(crate) fn pace(&self, host: u8, since: Instant) -> Result<Option<Duration>, ObserverError> {
+        const FEW: usize = 8;
+        let sent = |datagram: &&Datagram| {
+            datagram.from == host && datagram.to.is_none() && datagram.network == Network::Control(0) && datagram.at >= since
+        };
+        let times: Vec<Instant> = self.log.read(|all| all.iter().filter(sent).map(|datagram| datagram.at).collect())?;
+        let mut gaps: Vec<Duration> = times.windows(2).filter_map(|pair| pair.last()?.checked_duration_since(*pair.first()?)).collect();
+        gaps.sort_unstable();
+        Ok(gaps.get(gaps.len() / 2).copied().filter(|_| gaps.len() >= FEW))
+    }
+
     /// Who is passed messages of whom since then, on any network: pairs of sender and receiver.
     pub(crate) fn pairs(&self, since: Instant) -> Result<BTreeSet<(u8, u8)>, ObserverError> {
         let pair = |datagram: &Datagram| Some((datagram.from, datagram.to?));

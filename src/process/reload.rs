@@ -172,7 +172,7 @@ impl Current {
         let Reading { mut config, mut stored } = reading;
         self.keep_addresses(&mut config);
         self.check_fixed(&config)?;
-        let (places, begun) = plan(&config, ports, &mut stored)?;
+        let Places { all: places, begun } = plan(&config, ports, &mut stored)?;
         if config.policy.groups.iter().any(announces) {
             announce::check_permitted().map_err(|error| error.to_string())?;
         }
@@ -260,12 +260,15 @@ impl Current {
     }
 }
 
+/// Where the groups of a configuration go.
+struct Places {
+    all: Vec<GroupPlace>,
+    /// Those of them that begin.
+    begun: Vec<(GroupIndex, Group)>,
+}
+
 /// Where each group of a configuration goes. One whose address is another is another group: it is given up and begins.
-fn plan(
-    config: &Config,
-    ports: &Ports,
-    stored: &mut BTreeMap<String, Loaded<StoredGroup>>,
-) -> Result<(Vec<GroupPlace>, Vec<(GroupIndex, Group)>), String> {
+fn plan(config: &Config, ports: &Ports, stored: &mut BTreeMap<String, Loaded<StoredGroup>>) -> Result<Places, String> {
     let mut numbers = ports.groups.next_numbers();
     let (mut places, mut begun) = (Vec::new(), Vec::new());
     for (index, (policy, protection)) in config.policy.groups.iter().zip(&config.protection).enumerate() {
@@ -284,7 +287,7 @@ fn plan(
         let stored = stored.remove(name).map(Loaded::log).unwrap_or_default();
         places.push(GroupPlace::Begins { group: number, boot, stored });
     }
-    Ok((places, begun))
+    Ok(Places { all: places, begun })
 }
 
 /// The keys were checked before.
