@@ -8,7 +8,7 @@
 //!   wild or a loop that hangs; the next one gets 503 with these words.
 //! - **Connections**: [`CONNECTIONS_MAX`] at a time, one request each; further ones wait in the kernel's backlog. Each is
 //!   bounded in time while it sends its head, its body and while it reads the answer.
-//! - **Cancellation**: a caller that goes away drops its half of [`Asked::reply`]; what it asked for is done all the
+//! - **Cancellation**: a caller that goes away drops its half of the reply in [`Asked`]; what it asked for is done all the
 //!   same. [`Api::stop`] takes no further request, gives the answers under way `STOP_GRACE` to be written, and removes
 //!   the socket file.
 
