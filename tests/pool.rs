@@ -33,5 +33,7 @@ mod networks;
 mod operator;
 #[path = "pool/reload.rs"]
 mod reload;
+#[path = "pool/rule.rs"]
+mod rule;
 #[path = "pool/zones.rs"]
 mod zones;

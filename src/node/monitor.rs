@@ -23,6 +23,7 @@ pub(crate) mod items;
 pub(crate) mod leadership;
 pub(crate) mod meters;
 mod obey;
+mod pace;
 pub(crate) mod published;
 mod status;
 mod tables;
@@ -39,6 +40,7 @@ use self::holding::{Holdings, Manner};
 use self::hosts::{Changes, Host, Hosts, Notice};
 use self::items::{Claims, Items};
 use self::meters::Meters;
+use self::pace::Pace;
 use self::published::{News, Published};
 use self::transmit::{Parts, Transmit};
 use super::action::{Action, Report, StoredGroup};
@@ -149,6 +151,7 @@ pub(crate) struct Monitor {
     leader: Option<HostId>,
     /// What this host goes by: the leader's values, or its own while it knows none.
     ruling: Ruling,
+    pace: Pace,
     /// Since when this host has been fit to serve without a break.
     well_since: Option<Time>,
     /// Items that this host and another hold at the same time.
@@ -200,6 +203,7 @@ impl Monitor {
             settled_said: None,
             leader: None,
             ruling: policy.shared.ruling(),
+            pace: Pace::new(now, policy.shared.timeout),
             well_since: None,
             rivals: BTreeSet::new(),
             foreign: BTreeSet::new(),
@@ -235,6 +239,7 @@ impl Monitor {
             records.into_iter().partition(|record| matches!(record, Record::Addresses(_) | Record::Zone(_) | Record::Command(_)));
         let waits = self.leader == Some(self.identity.id) && !self.is_known_settled(turn.now);
         let mut changes = self.hosts.hear(turn.now, network, sender, number, arrival, about_hosts);
+        self.note_pace(turn.now);
         if changes.matters {
             // Before his commands are looked at, whoever leads by now is to be known.
             self.follow_leader(turn);
@@ -519,6 +524,7 @@ impl Monitor {
         if self.transmit.is_beat_due(now) {
             self.beat(turn);
         }
+        self.note_pace(now);
         self.report_notices(turn);
         self.heed_health(turn);
         let claims = self.claims(&self.own_items(now));
@@ -616,8 +622,7 @@ impl Monitor {
     }
 
     fn follow_leader(&mut self, turn: &mut Turn<'_>) {
-        let fresh = self.transmit.oldest_within(turn.now, self.slowest().timeout);
-        let leader = leadership::leader(self.identity.id, self.settled, &self.hosts, fresh);
+        let leader = leadership::leader(self.identity.id, self.settled, &self.hosts, self.oldest_fresh());
         if leader != self.leader {
             turn.report(Report::LeaderChanged { leader, was: self.leader });
             self.leader = leader;
@@ -636,15 +641,31 @@ impl Monitor {
         if let Some(leader) = leader.map(|host| host.head.id) {
             turn.report(Report::Follows { leader, ruling });
         }
+        if ruling.heartbeat > self.ruling.heartbeat {
+            self.pace.slow_down(self.transmit.next_sequence(), self.ruling.heartbeat);
+        }
         self.ruling = ruling;
         self.hosts.set_timeout(ruling.timeout);
         self.transmit.change_heartbeat(turn.now, self.beat_length());
         self.transmit.hasten();
     }
 
+    fn note_pace(&mut self, now: Time) {
+        self.pace.note(now, self.slowest().timeout);
+        if self.pace.unheard().is_some_and(|said| self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said))) {
+            self.pace.slowed_down();
+        }
+    }
+
+    /// The oldest `info` of ours that counts: what others answer to an older one is stale.
+    fn oldest_fresh(&self) -> Sequence {
+        self.transmit.oldest_since(self.pace.fresh_since())
+    }
+
     /// How often this host sends: as often as any live host counts on. Everybody slows down when everybody is patient.
     pub(super) fn beat_length(&self) -> Duration {
-        self.hosts.live().map(|(_, host)| host.ruling().heartbeat).fold(self.ruling.heartbeat, Duration::min)
+        let goes_by = self.hosts.live().map(|(_, host)| host.ruling().heartbeat).fold(self.ruling.heartbeat, Duration::min);
+        self.pace.heartbeat(goes_by)
     }
 
     /// The most patient that any live host is: what has to wait for others goes by it.
@@ -662,7 +683,7 @@ impl Monitor {
     /// lowest, and whatever another leader has told him before is in the `info` that acknowledges.
     fn is_known_settled(&self, now: Time) -> bool {
         let Some((said, at)) = self.settled_said else { return self.hosts.live().next().is_none() };
-        let fresh = self.transmit.oldest_within(now, self.slowest().timeout);
+        let fresh = self.oldest_fresh();
         now >= at.plus(self.slowest().heartbeat * ACKNOWLEDGED_HEARTBEATS)
             || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said) || !self.hosts.hears_us(host, fresh))
     }
@@ -889,7 +910,7 @@ impl Monitor {
         let parts = Parts {
             me: self.identity.id,
             boot: self.identity.boot,
-            timeout: slowest.timeout,
+            timeout: self.pace.window(),
             direct: transmit::direct_window(slowest.heartbeat, slowest.timeout),
             hosts: &self.hosts,
             own: &self.own,

@@ -59,6 +59,9 @@ pub(crate) struct Host {
     frozen_until: Option<Time>,
     /// Its name, once known: also while its entry is collected anew.
     name: Option<String>,
+    /// How long it may be unheard before it is silent: the group's `timeout` when it was heard, or its own if it went by a
+    /// longer one. A timeout that becomes longer afterwards does not make it live any longer.
+    patience: Duration,
 }
 
 /// Whether a host counts as live.
@@ -73,8 +76,9 @@ pub(crate) enum Standing {
 }
 
 impl Host {
-    fn new(now: Time, head: HostHead) -> Self {
+    fn new(now: Time, head: HostHead, timeout: Duration) -> Self {
         Self {
+            patience: timeout.max(ruling(&head).timeout),
             heard_at: now.minus(head.age),
             entry: HeardEntry::default(),
             whole: false,
@@ -103,17 +107,9 @@ impl Host {
         self.name.clone().unwrap_or_else(|| self.head.id.to_string())
     }
 
-    /// How long it may be unheard before it is silent: the group's `timeout`, or its own as long as it goes by a longer one.
-    /// A group whose `timeout` changes passes through a time in which hosts go by different values.
-    pub(crate) fn patience(&self, timeout: Duration) -> Duration {
-        timeout.max(self.ruling().timeout)
-    }
-
     /// What it says that it goes by, within the bounds of any configuration.
     pub(crate) fn ruling(&self) -> Ruling {
-        let Ruling { heartbeat, timeout, all_failed } = self.head.ruling;
-        let heartbeat = heartbeat.clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
-        Ruling { heartbeat, timeout: timeout.clamp(heartbeat * 2, TIMEOUT_MAX.max(heartbeat * 2)), all_failed }
+        ruling(&self.head)
     }
 
     /// How much longer it is not to be given `item`.
@@ -127,7 +123,10 @@ impl Host {
     }
 
     /// Takes a head of the same boot that is not older than the known one.
-    fn take_head(&mut self, now: Time, head: HostHead) {
+    fn take_head(&mut self, now: Time, head: HostHead, timeout: Duration) {
+        if head.sequence != self.head.sequence {
+            self.patience = timeout.max(ruling(&head).timeout);
+        }
         let left_owner = now.minus(head.age);
         // Only a greater sequence makes an entry younger; at equal sequence the older age wins.
         self.heard_at = if head.sequence == self.head.sequence { self.heard_at.min(left_owner) } else { self.heard_at.max(left_owner) };
@@ -336,7 +335,7 @@ impl Hosts {
             return false;
         }
         self.outdated.remove(&sender.host);
-        let mut host = Host::new(now, head);
+        let mut host = Host::new(now, head, self.timeout);
         host.name = self.hosts.get(&sender.host).and_then(|known| known.name.clone());
         if let Some(stranger) = self.strangers.remove(&(sender.host, sender.boot)) {
             host.links = stranger.links;
@@ -446,8 +445,8 @@ impl Hosts {
                 }
                 let before = placement_facts(&host.head);
                 let was = (host.standing, host.whole);
-                host.take_head(now, head);
-                if host.standing == Standing::Silent && now.since(host.heard_at) < host.patience(self.timeout) {
+                host.take_head(now, head, self.timeout);
+                if host.standing == Standing::Silent && now.since(host.heard_at) < host.patience {
                     host.standing = Standing::Live;
                     self.notices.push(Notice::Heard(host.head.id));
                 }
@@ -460,7 +459,7 @@ impl Hosts {
             }
             // A relayed head of a start that is not known here: entries count if the relayer is proved.
             Some(host) if head.incarnation > host.head.incarnation && head.sequence != Sequence::FAREWELL => {
-                *host = Host { name: host.name.take(), ..Host::new(now, head) };
+                *host = Host { name: host.name.take(), ..Host::new(now, head, self.timeout) };
                 self.notices.push(Notice::Heard(host.head.id));
                 changes.matters = true;
             }
@@ -471,7 +470,7 @@ impl Hosts {
                 }
                 let id = head.id;
                 if self.make_room(id) {
-                    self.hosts.insert(id, Host::new(now, head));
+                    self.hosts.insert(id, Host::new(now, head, self.timeout));
                     self.notices.push(Notice::Heard(id));
                     changes.matters = true;
                 } else {
@@ -497,7 +496,7 @@ impl Hosts {
         for (id, host) in &mut self.hosts {
             let age = now.since(host.heard_at);
             match host.standing {
-                Standing::Live if age >= host.patience(timeout) => {
+                Standing::Live if age >= host.patience => {
                     host.standing = Standing::Silent;
                     host.entry.start_over();
                     host.whole = false;
@@ -539,7 +538,7 @@ impl Hosts {
 
     /// When the next host becomes silent if nothing is heard.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.hosts.values().filter(|host| host.is_live()).map(|host| host.heard_at.plus(host.patience(self.timeout))).min()
+        self.hosts.values().filter(|host| host.is_live()).map(|host| host.heard_at.plus(host.patience)).min()
     }
 
     /// Forgets a host that is not live.
@@ -653,6 +652,13 @@ impl Host {
             self.back_off_until.pop_first();
         }
     }
+}
+
+/// What a host says that it goes by, within the bounds of any configuration.
+fn ruling(head: &HostHead) -> Ruling {
+    let Ruling { heartbeat, timeout, all_failed } = head.ruling;
+    let heartbeat = heartbeat.clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
+    Ruling { heartbeat, timeout: timeout.clamp(heartbeat * 2, TIMEOUT_MAX.max(heartbeat * 2)), all_failed }
 }
 
 /// The item, if the change says that its host holds it or has let it go.

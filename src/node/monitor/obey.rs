@@ -20,7 +20,7 @@ impl Monitor {
             }
             return false;
         }
-        if !self.is_for_me(turn, &command) {
+        if !self.is_for_me(&command) {
             return false;
         }
         let mut changed = false;
@@ -34,13 +34,12 @@ impl Monitor {
     }
 
     /// From the host that I hold to be leader, to this incarnation of mine, on an `info` of mine that is not too old.
-    fn is_for_me(&self, turn: &Turn<'_>, command: &Command) -> bool {
+    fn is_for_me(&self, command: &Command) -> bool {
         let is_leader =
             self.leader == Some(command.leader) && self.hosts.get(command.leader).is_some_and(|host| host.head.boot == command.leader_boot);
-        let fresh = self.transmit.oldest_within(turn.now, self.slowest().timeout);
         is_leader
             && command.to_incarnation == self.identity.incarnation
-            && command.based_on >= fresh
+            && command.based_on >= self.oldest_fresh()
             && command.based_on < self.transmit.next_sequence()
     }
 

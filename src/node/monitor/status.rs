@@ -68,7 +68,7 @@ impl Monitor {
         view.settled &= !view.silent;
         view.complete = host.whole;
         view.age_ms = millis(now.since(host.heard_at));
-        view.heard_by = self.heard_by(now, host.head.id);
+        view.heard_by = self.heard_by(host.head.id);
         for failed in &mut view.failed {
             failed.back_off_ms = millis(host.back_off(now, &Item::Address(failed.address)));
         }
@@ -79,7 +79,7 @@ impl Monitor {
         let items: Vec<HostItem> = self.own_items(now).into_values().collect();
         let mut view = describe(&self.head(now, self.transmit.next_sequence()), self.own.detail(), &items);
         view.is_self = true;
-        view.heard_by = self.heard_by(now, self.identity.id);
+        view.heard_by = self.heard_by(self.identity.id);
         view
     }
 
@@ -95,8 +95,8 @@ impl Monitor {
     }
 
     /// The live hosts that report hearing `id`, directly or by relay; this one included.
-    fn heard_by(&self, now: Time, id: HostId) -> Vec<HostId> {
-        let fresh = self.transmit.oldest_within(now, self.slowest().timeout);
+    fn heard_by(&self, id: HostId) -> Vec<HostId> {
+        let fresh = self.oldest_fresh();
         let hears = |host: &Host| {
             if id == self.identity.id {
                 self.hosts.hears_us(host, fresh)

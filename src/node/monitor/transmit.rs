@@ -124,11 +124,6 @@ impl Transmit {
         Sequence(self.sequence.0 + 1)
     }
 
-    /// The oldest `info` of ours that was sent within `window`; what others say of it or a later one is fresh.
-    pub(crate) fn oldest_within(&self, now: Time, window: Duration) -> Sequence {
-        self.sent.iter().find(|(_, at)| now.since(*at) <= window).map_or(self.next_sequence(), |(sequence, _)| *sequence)
-    }
-
     /// The oldest `info` of ours that was sent at or after `start`.
     pub(crate) fn oldest_since(&self, start: Time) -> Sequence {
         self.sent.iter().find(|(_, at)| *at >= start).map_or(self.next_sequence(), |(sequence, _)| *sequence)
