@@ -35,6 +35,7 @@ mod reload;
 mod restarts;
 mod rule;
 mod scripts;
+mod shared_file;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
 mod stop;
@@ -82,6 +83,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         restarts::trials(&stories),
         rule::trials(&stories),
         scripts::trials(&stories),
+        shared_file::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),
         test_fails::trials(&stories),

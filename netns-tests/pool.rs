@@ -90,6 +90,8 @@ pub(crate) struct HostConfig {
     pub(crate) group_keys: String,
     /// Lines of `[group.dns]`.
     pub(crate) dns_keys: String,
+    /// The whole file, instead of everything else here.
+    pub(crate) file: Option<String>,
     /// Tables of the first group (`[group.scripts]`, `[group.announce]`), other groups, and everything else.
     pub(crate) tables: String,
 }
@@ -119,6 +121,7 @@ impl HostConfig {
             host_keys: String::new(),
             group_keys: String::new(),
             dns_keys: String::new(),
+            file: None,
             tables: String::new(),
         }
     }
@@ -131,6 +134,9 @@ impl HostConfig {
     }
 
     fn to_toml(&self, directory: &Path, key: &Path) -> String {
+        if let Some(file) = &self.file {
+            return file.clone();
+        }
         let plan = self.plan;
         let quoted = |texts: &[String]| texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
         let servers: Vec<_> = self.name_servers.iter().map(|plan| format!("\"n{}.{ZONE}\" = [\"{}\"]", plan.0, plan.own())).collect();

@@ -6,6 +6,8 @@
 pub mod client;
 pub mod drain;
 pub mod keys;
+mod names;
+pub mod simulate;
 pub mod status;
 pub mod terminal;
 pub mod words;

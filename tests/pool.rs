@@ -31,6 +31,8 @@ mod many;
 mod networks;
 #[path = "pool/operator.rs"]
 mod operator;
+#[path = "pool/placement.rs"]
+mod placement;
 #[path = "pool/reload.rs"]
 mod reload;
 #[path = "pool/rule.rs"]

@@ -332,6 +332,7 @@ fn the_reference_has_every_reason_and_variable() {
         Reason::Rebalanced,
         Reason::RemovedByOthers,
         Reason::Stopped,
+        Reason::NotAccepted,
         Reason::Reconfigured,
         Reason::TestFailed,
     ];
@@ -355,6 +356,7 @@ fn the_reference_has_every_reason_and_variable() {
             | Reason::RemovedByOthers
             | Reason::Reconfigured
             | Reason::Stopped
+            | Reason::NotAccepted
             | Reason::TestFailed => assert!(reference.contains(&format!("\n| `{reason}` |")), "{reason}"),
         }
     }

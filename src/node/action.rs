@@ -183,6 +183,8 @@ pub enum Report {
     Expired { item: Item, why: String },
     /// This host goes by the leader's values of group-wide keys.
     Follows { leader: HostId, ruling: crate::types::policy::Ruling },
+    /// The operator of host `by` has the group frozen: no address moves for so long.
+    Frozen { by: HostId, left: Duration },
     /// A group that was not configured before begins: this host listens before it leads or acquires.
     GroupBegins,
     /// A group that is configured no longer has given everything up and said goodbye.
@@ -213,6 +215,8 @@ pub enum Report {
     Stalled { late: Duration },
     /// State could not be written.
     StoreFailed { why: String },
+    /// The group is frozen no longer; `by`: where the operator said so, `None`: its time has ended.
+    Thawed { by: Option<HostId> },
     /// Trap: a test of the group fails; what is held is given up.
     TestFailed { test: String, why: String },
     /// This host can serve: its tests pass and its service interface works.

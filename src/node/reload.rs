@@ -143,7 +143,8 @@ impl Node {
         let ended = |(group, monitor): (&GroupIndex, &Monitor)| monitor.is_stopped().then_some(*group);
         let all: Vec<GroupIndex> = self.monitors.iter().filter_map(ended).collect();
         for group in all {
-            let Some(monitor) = self.monitors.remove(&group) else { continue };
+            let Some(mut monitor) = self.monitors.remove(&group) else { continue };
+            self.take_answers(monitor.abandon(), actions);
             let name = monitor.policy().name.clone();
             actions.push(Action::Report { group: Some(group), report: Report::GroupEnded });
             actions.push(Action::EndGroup { group });

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::status::names::Names;
+use super::names::Names;
 use super::terminal::{Terminal, Tone};
 use super::words::{list, printable};
 use crate::types::host::{HostId, HostKeys, KeyId};

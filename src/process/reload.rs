@@ -23,7 +23,7 @@ use super::state::{Loaded, StateDir};
 use crate::config::{self, Config, ConfigErrors};
 use crate::node::action::StoredGroup;
 use crate::node::event::{Event, GroupIndex, GroupPlace, Link, Reload};
-use crate::ports::announce;
+use crate::ports::announce::{self, AnnounceError};
 use crate::ports::api::Reloaded;
 use crate::ports::dns::{Dns, DnsSettings};
 use crate::ports::interfaces::{Interfaces, LinkState};
@@ -38,6 +38,8 @@ pub(super) struct Reading {
     config: Box<Config>,
     /// What the groups kept that were not configured when the reading began.
     stored: BTreeMap<String, Loaded<StoredGroup>>,
+    /// Whether the machine lets it announce, if it has to.
+    permitted: Result<(), AnnounceError>,
 }
 
 /// Who waits for a reload; nobody for one that was asked for by a signal.
@@ -83,7 +85,9 @@ impl Reader {
             let read = config::load(&path).map(|config| {
                 let new = config.policy.groups.iter().filter(|group| !known.contains(&group.name));
                 let stored = new.map(|group| (group.name.clone(), state.load_group(&group.name))).collect();
-                Reading { config: Box::new(config), stored }
+                // Closing a packet socket may wait for all processors, which no heartbeat can.
+                let permitted = if config.policy.groups.iter().any(announces) { announce::check_permitted() } else { Ok(()) };
+                Reading { config: Box::new(config), stored, permitted }
             });
             // A daemon that has ended meanwhile needs no answer.
             drop(told.send(read));
@@ -169,13 +173,11 @@ impl Current {
 
     /// Everything that can fail comes first; what comes after it does not fail.
     fn take_up(&mut self, reading: Reading, ports: &mut Ports, interfaces: &Interfaces) -> Result<(String, Event), String> {
-        let Reading { mut config, mut stored } = reading;
+        let Reading { mut config, mut stored, permitted } = reading;
         self.keep_addresses(&mut config);
         self.check_fixed(&config)?;
         let Places { all: places, begun } = plan(&config, ports, &mut stored)?;
-        if config.policy.groups.iter().any(announces) {
-            announce::check_permitted().map_err(|error| error.to_string())?;
-        }
+        permitted.map_err(|error| error.to_string())?;
         let numbers: Vec<GroupIndex> = places.iter().map(GroupPlace::group).collect();
         let dns = config.dns.as_ref().map(|settings| numbered(settings, &numbers));
         match (&mut ports.dns, &dns) {

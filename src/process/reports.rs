@@ -77,6 +77,9 @@ pub(super) fn log(group: &str, report: &Report) {
             };
             info!(group, %leader, "goes by the leader's heartbeat {heartbeat:?}, timeout {timeout:?} and all_failed {kept}");
         }
+        Report::Frozen { by, left } => {
+            warn!(group, %by, "frozen for {} s, asked for on {by}: no address moves, whatever happens; `raisctl thaw` ends it", left.as_secs());
+        }
         Report::GroupBegins => info!(group, "group {group} begins: this host listens before it leads or acquires"),
         Report::GroupEnded => info!(group, "group {group} has ended here: everything is given up and the others know"),
         Report::HostHeard { host, name } => info!(group, %host, "host {} is heard", who(*host, name)),
@@ -109,6 +112,10 @@ pub(super) fn log(group: &str, report: &Report) {
         Report::StoreFailed { why } => {
             error!(group, "state could not be written, a restart would not know it: {why}");
         }
+        Report::Thawed { by } => match by {
+            Some(by) => info!(group, %by, "thawed, asked for on {by}: addresses move again"),
+            None => info!(group, "the time of the freeze has ended: addresses move again"),
+        },
         Report::TestFailed { test, why } => {
             warn!(group, test, trap = "test-failed", "test {test} fails: {why}; this host gives up what it serves");
         }

@@ -188,6 +188,8 @@ pub enum Reason {
     Late,
     /// The operator asked for the move.
     Moved,
+    /// The holder's `accept` does not hold it any more.
+    NotAccepted,
     /// Evens out floating addresses.
     Rebalanced,
     /// This host's configuration has changed: another interface or role, or the group is taken out.
@@ -218,6 +220,7 @@ impl Reason {
             Self::LostMajority => "lost-majority",
             Self::Late => "late",
             Self::Moved => "moved",
+            Self::NotAccepted => "not-accepted",
             Self::Rebalanced => "rebalanced",
             Self::Reconfigured => "reconfigured",
             Self::RemovedByOthers => "removed-by-others",

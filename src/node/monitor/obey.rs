@@ -111,6 +111,7 @@ fn manner(reason: Reason) -> Manner {
         | Reason::Found
         | Reason::Home
         | Reason::Moved
+        | Reason::NotAccepted
         | Reason::Rebalanced
         | Reason::Reconfigured
         | Reason::Stopped

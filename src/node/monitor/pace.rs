@@ -33,9 +33,7 @@ impl Pace {
     /// A shorter one holds after as long as it says: answers to what is sent from here on have come by then, while those
     /// of the slower pace before are no older than they had to be. A longer one makes nothing fresh that was stale.
     pub(crate) fn note(&mut self, now: Time, timeout: Duration) {
-        if timeout >= self.window {
-            (self.window, self.narrows_at) = (timeout, None);
-        } else if now >= *self.narrows_at.get_or_insert(now.plus(timeout)) {
+        if timeout >= self.window || now >= *self.narrows_at.get_or_insert(now.plus(timeout)) {
             (self.window, self.narrows_at) = (timeout, None);
         }
         self.fresh_since = self.fresh_since.max(now.minus(self.window));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Flags, take_value};
 use crate::types::host::{EntryVersion, FailedAcquire, HostId, HostItem};
 use crate::types::item::{Epoch, Item, ItemState, Reason};
-use crate::types::message::{AddressRecord, CommandItem, VersionedItem};
+use crate::types::message::{AddressRecord, CommandItem, Returned, VersionedItem};
 use crate::wire::bytes::{Flaw, Layout, Reader, put_number, put_text};
 
 const ITEM_DATA_SET: u8 = 1;
@@ -118,6 +118,7 @@ const ITEM_PREFERRED: u8 = 1;
 const ITEM_FLOATING: u8 = 2;
 const ITEM_KERNEL: u8 = 4;
 const ITEM_FAILED: u8 = 8;
+const ITEM_PINNED: u8 = 16;
 
 impl Layout for HostItem {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
@@ -127,6 +128,7 @@ impl Layout for HostItem {
             (ITEM_FLOATING, self.floating),
             (ITEM_KERNEL, self.kernel),
             (ITEM_FAILED, self.failed.is_some()),
+            (ITEM_PINNED, self.pinned),
         ]);
         out.push(flags.0);
         self.state.put(out)?;
@@ -147,6 +149,7 @@ impl Layout for HostItem {
             preferred: flags.has(ITEM_PREFERRED),
             floating: flags.has(ITEM_FLOATING),
             kernel: flags.has(ITEM_KERNEL),
+            pinned: flags.has(ITEM_PINNED),
             state: ItemState::take(from)?,
             epoch: Epoch(from.number("epoch")?),
             failed: flags
@@ -159,6 +162,7 @@ const ADDRESS_FLOATING: u8 = 1;
 const ADDRESS_TOMBSTONE: u8 = 2;
 const ADDRESS_PREFERRED_HOST: u8 = 4;
 const ADDRESS_HOME_SERVED: u8 = 8;
+const ADDRESS_RETURNED: u8 = 16;
 
 impl Layout for AddressRecord {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
@@ -168,6 +172,7 @@ impl Layout for AddressRecord {
             (ADDRESS_TOMBSTONE, self.tombstone),
             (ADDRESS_PREFERRED_HOST, self.preferred_host.is_some()),
             (ADDRESS_HOME_SERVED, self.home_served.is_some()),
+            (ADDRESS_RETURNED, self.returned.is_some()),
         ]);
         out.push(flags.0);
         if let Some(host) = self.preferred_host {
@@ -179,6 +184,10 @@ impl Layout for AddressRecord {
         }
         self.lifetime.put(out)?;
         put_number(out, self.epoch.0);
+        if let Some(Returned { ago, quick }) = self.returned {
+            ago.put(out)?;
+            put_number(out, quick.into());
+        }
         Ok(())
     }
 
@@ -195,6 +204,7 @@ impl Layout for AddressRecord {
             lifetime: Duration::take(from)?,
             epoch: Epoch(from.number("epoch")?),
             tombstone: flags.has(ADDRESS_TOMBSTONE),
+            returned: flags.then(ADDRESS_RETURNED, || Ok(Returned { ago: Duration::take(from)?, quick: from.narrow("returns")? }))?,
         })
     }
 }
@@ -213,7 +223,7 @@ impl Layout for CommandItem {
 }
 
 /// In the order of the list at version 1; a reason keeps its number for ever.
-const REASONS: [Reason; 18] = [
+const REASONS: [Reason; 19] = [
     Reason::Assigned,
     Reason::Drained,
     Reason::Duplicate,
@@ -232,6 +242,7 @@ const REASONS: [Reason; 18] = [
     Reason::Stopped,
     Reason::TestFailed,
     Reason::Reconfigured,
+    Reason::NotAccepted,
 ];
 
 impl Layout for Reason {
@@ -255,6 +266,7 @@ impl Layout for Reason {
             Self::Stopped => 16,
             Self::TestFailed => 17,
             Self::Reconfigured => 18,
+            Self::NotAccepted => 19,
         });
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::operator::words::printable;
+use super::words::printable;
 use crate::types::host::HostId;
 use crate::types::view::GroupView;
 
