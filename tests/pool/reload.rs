@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raisd::node::action::Report;
-use raisd::node::event::{Event, TestResult};
+use raisd::node::event::{Answer, Event, Request, TestResult};
 use raisd::types::host::Role;
 use raisd::types::item::{Reason, ServiceAddress};
 use raisd::types::policy::{AnnounceMethod, GroupPolicy, NodePolicy, TestPolicy};
@@ -166,6 +166,20 @@ fn a_group_that_comes_back_is_heard_again_also_while_it_is_still_being_given_up(
         assert_eq!(world.machines[&2].places.len(), 2);
         world.assert_rest(20);
     }
+}
+
+#[test]
+fn an_operator_who_waits_for_a_group_that_is_taken_out_is_answered() {
+    let mut world = World::new(214, [policy(1, &[address(1)]), policy(2, &[address(2)]), policy(3, &[])].map(with_mail));
+    world.boot_all();
+    world.run_for(secs(5));
+    // The leader cannot answer.
+    world.isolate(2);
+    let token = world.ask(2, Request::Rebalance { group: Some("mail".to_owned()) });
+    world.reload(2, |policy| policy.groups.retain(|group| group.name != "mail"));
+    world.run_for(ms(100));
+    let answers: Vec<_> = world.machines[&2].replies.iter().filter(|(answered, _)| *answered == token).map(|(_, answer)| answer).collect();
+    assert!(matches!(answers.as_slice(), [Answer::Refused { why }] if why.contains("mail")), "{answers:?}");
 }
 
 #[test]
