@@ -28,6 +28,7 @@ mod status;
 mod tables;
 pub(crate) mod transmit;
 pub(crate) mod zone;
+mod zone_view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -51,6 +52,7 @@ use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
 use crate::types::message::{Message, MessageKind, Record};
 use crate::types::policy::{AllFailed, GroupPolicy};
 use crate::types::time::Time;
+use crate::types::view::WithheldView;
 
 /// The state on disk is written at least so often: ages run on.
 const STORE_INTERVAL: Duration = Duration::from_secs(60);
@@ -131,6 +133,8 @@ pub(crate) struct Monitor {
     holdings: Holdings,
     commands: Commands,
     published: Published,
+    /// What the name server was last told of addresses that are not on the list.
+    withheld_told: Vec<WithheldView>,
     meters: Meters,
     own: OwnEntry,
     transmit: Transmit,
@@ -177,6 +181,7 @@ impl Monitor {
             stored: (items.extent(), published.serial),
             items,
             published,
+            withheld_told: Vec::new(),
             holdings: Holdings::default(),
             commands: Commands::default(),
             meters: Meters::default(),
@@ -496,6 +501,7 @@ impl Monitor {
     fn beat(&mut self, turn: &mut Turn<'_>) {
         self.holdings.beat(turn, &self.policy);
         self.items.drop_tombstones(turn.now);
+        self.publish_reasons(turn);
         self.transmit.hasten();
         self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
     }
@@ -631,9 +637,17 @@ impl Monitor {
         }
     }
 
-    fn publish(&self, turn: &mut Turn<'_>) {
+    fn publish(&mut self, turn: &mut Turn<'_>) {
         if let Some(zone) = self.zone_view() {
+            self.withheld_told = zone.withheld.clone();
             turn.act(Action::PublishZone { group: self.index, zone });
+        }
+    }
+
+    /// The name server says why addresses are withheld, which changes without the list: at most a heartbeat later it knows.
+    fn publish_reasons(&mut self, turn: &mut Turn<'_>) {
+        if self.published.is_current() && self.zone_view().is_some_and(|zone| zone.withheld != self.withheld_told) {
+            self.publish(turn);
         }
     }
 

@@ -1,18 +1,16 @@
 //! What `status` shows of a group: read from the parts, never stored.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Monitor;
 use super::hosts::{Host, Standing};
 use super::items::KnownItem;
-use super::zone;
 use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, Role};
 use crate::types::item::{Item, ItemState};
 use crate::types::policy::Failback;
 use crate::types::time::Time;
-use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, WithheldView, ZoneView};
+use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView};
 
 impl Monitor {
     /// The group as this host sees it.
@@ -163,25 +161,6 @@ impl Monitor {
             Some(host) if !host.is_live() => format!("is silent for {} s", now.since(host.heard_at).as_secs()),
             Some(host) => why_not(host.head.ok, host.head.settled, host.head.duty, !host.back_off(now, item).is_zero()),
         }
-    }
-
-    /// The zone as this host answers it.
-    pub(crate) fn zone_view(&self) -> Option<ZoneView> {
-        let policy = self.policy.shared.zone.as_ref()?;
-        let advertised: Vec<IpAddr> = self.published.addresses.iter().copied().collect();
-        let withheld = if self.leader == Some(self.identity.id) {
-            self.published.withheld.clone()
-        } else {
-            // Only the list travels; why others are not on it is worked out from the same facts.
-            zone::list(policy, &self.candidates(&self.own_items(Time::START)), &self.published.addresses).withheld
-        };
-        let withheld = withheld.into_iter().filter(|(address, _)| !self.published.addresses.contains(address));
-        Some(ZoneView {
-            name: policy.name.clone(),
-            serial: self.published.serial,
-            advertised,
-            withheld: withheld.map(|(address, reason)| WithheldView { address, reason: reason.as_str().to_owned() }).collect(),
-        })
     }
 }
 
