@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use raisd::config::{self, KeyError};
 use raisd::operator::client::{Client, ClientError};
+use raisd::operator::delegation::{DelegationError, Delegations};
 use raisd::operator::drain::drain;
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
@@ -51,7 +52,10 @@ enum Command {
     Zone {
         #[command(flatten)]
         groups: Groups,
-        /// The daemon's JSON as it is
+        /// The lines that the zone above needs, each listed name server asked; BIND loads them as they are
+        #[arg(long)]
+        delegation: bool,
+        /// The daemon's JSON as it is; of a delegation what is printed
         #[arg(long)]
         json: bool,
     },
@@ -136,6 +140,8 @@ enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
+    Delegation(#[from] DelegationError),
+    #[error(transparent)]
     Key(#[from] KeyError),
     /// The text has said so already.
     #[error("an address is unserved or held twice")]
@@ -151,7 +157,7 @@ impl Failure {
         match self {
             Self::Client(error) if error.is_unreached() => 3,
             Self::Key(_) => 2,
-            Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
+            Self::Client(_) | Self::Delegation(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
 }
@@ -166,7 +172,9 @@ fn main() -> ExitCode {
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match &failure {
         Failure::NotWhole => {}
-        Failure::Client(_) | Failure::Key(_) | Failure::Output(_) | Failure::Runtime(_) => eprintln!("raisctl: {failure}"),
+        Failure::Client(_) | Failure::Delegation(_) | Failure::Key(_) | Failure::Output(_) | Failure::Runtime(_) => {
+            eprintln!("raisctl: {failure}")
+        }
     }
     ExitCode::from(failure.exit_code())
 }
@@ -181,7 +189,12 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&text)?;
             if exit_code && !status::is_whole(&status.value) { Err(Failure::NotWhole) } else { Ok(()) }
         }
-        Command::Zone { groups, json } => {
+        Command::Zone { groups, delegation: true, json } => {
+            let zones = client.zones(groups.group.as_deref()).await?;
+            let delegations = Delegations::ask(&zones.value).await?;
+            print(&if json { to_json(&delegations)? } else { delegations.to_zone_file() })
+        }
+        Command::Zone { groups, delegation: false, json } => {
             let zones = client.zones(groups.group.as_deref()).await?;
             print(&if json { zones.text } else { zone::render(&zones.value, Terminal::of_stdout()) })
         }
@@ -214,6 +227,11 @@ fn detail(terminal: Terminal, all: bool) -> Detail {
 async fn call<C: Call>(client: &Client, call: &C) -> Result<(), Failure> {
     let message = client.call(call).await?;
     print(&format!("{message}\n"))
+}
+
+fn to_json(delegations: &Delegations) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(delegations).map_err(|error| Failure::Output(error.into()))?;
+    Ok(format!("{text}\n"))
 }
 
 fn print(text: &str) -> Result<(), Failure> {
