@@ -17,12 +17,14 @@ use crate::story::Stories;
 mod bad_start;
 mod by_hand;
 mod come_up;
+mod dns_delegation;
 mod expire;
 mod judge;
 mod judges;
 mod late;
 mod leader;
 mod loads;
+mod named;
 mod networks;
 mod operator;
 mod orphans;
@@ -66,6 +68,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         bad_start::trials(&stories),
         by_hand::trials(&stories),
         come_up::trials(&stories),
+        dns_delegation::trials(&stories),
         expire::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),

@@ -80,6 +80,10 @@ pub(crate) struct HostConfig {
     pub(crate) group_keys: String,
     /// Lines of `[group.dns]`.
     pub(crate) dns_keys: String,
+    /// Where a name server listens; nothing: on its own address.
+    pub(crate) listen: Vec<String>,
+    /// Further lines of `[dns]`, on a name server.
+    pub(crate) server_keys: String,
     /// Tables of the first group (`[group.scripts]`, `[group.announce]`), other groups, and everything else.
     pub(crate) tables: String,
 }
@@ -104,6 +108,8 @@ impl HostConfig {
             host_keys: String::new(),
             group_keys: String::new(),
             dns_keys: String::new(),
+            listen: Vec::new(),
+            server_keys: String::new(),
             tables: String::new(),
         }
     }
@@ -119,7 +125,9 @@ impl HostConfig {
         let plan = self.plan;
         let quoted = |texts: &[String]| texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
         let servers: Vec<_> = self.name_servers.iter().map(|plan| format!("\"n{}.{ZONE}\" = [\"{}\"]", plan.0, plan.own())).collect();
-        let listen = if self.name_servers.contains(&plan) { format!("[dns]\nlisten = [\"{}:53\"]\n", plan.own()) } else { String::new() };
+        let listen = if self.listen.is_empty() { format!("\"{}:53\"", plan.own()) } else { quoted(&self.listen) };
+        let listen =
+            if self.name_servers.contains(&plan) { format!("[dns]\nlisten = [{listen}]\n{}\n", self.server_keys) } else { String::new() };
         let zone = if servers.is_empty() {
             String::new()
         } else {
