@@ -17,8 +17,11 @@ use crate::story::Stories;
 mod bad_start;
 mod by_hand;
 mod come_up;
+mod dns_answers;
 mod dns_delegation;
+mod dns_reasons;
 mod expire;
+mod firewall;
 mod judge;
 mod judges;
 mod late;
@@ -68,7 +71,9 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         bad_start::trials(&stories),
         by_hand::trials(&stories),
         come_up::trials(&stories),
+        dns_answers::trials(&stories),
         dns_delegation::trials(&stories),
+        dns_reasons::trials(&stories),
         expire::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
