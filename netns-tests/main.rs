@@ -19,6 +19,7 @@ mod by_hand;
 mod come_up;
 mod dns_answers;
 mod dns_delegation;
+mod dns_flood;
 mod dns_reasons;
 mod expire;
 mod firewall;
@@ -73,6 +74,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         come_up::trials(&stories),
         dns_answers::trials(&stories),
         dns_delegation::trials(&stories),
+        dns_flood::trials(&stories),
         dns_reasons::trials(&stories),
         expire::trials(&stories),
         late::trials(&stories),
