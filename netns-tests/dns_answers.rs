@@ -72,7 +72,6 @@ const QUESTIONS: &[(&str, &str, &[&str])] = &[
     (ZONE, "A", &["+cdflag"]),
     (ZONE, "A", &["+recurse"]),
     (ZONE, "A", &["+nsid"]),
-    (ZONE, "A", &["+subnet=192.0.2.0/24"]),
     (ZONE, "A", &["+edns=1", "+noednsneg"]),
     (ZONE, "A", &["+edns=1", "+noednsneg", "+ednsopt=100"]),
     (ZONE, "A", &["-c", "CH"]),
@@ -87,9 +86,9 @@ const QUESTIONS: &[(&str, &str, &[&str])] = &[
     (ZONE, "SOA", &["+noedns"]),
     (ZONE, "NS", &[]),
     ("n1.www.pool.example.", "A", &[]),
-    ("n1.www.pool.example.", "TXT", &[]),
+    ("n2.www.pool.example.", "TXT", &[]),
     ("nothing.www.pool.example.", "A", &[]),
-    ("nothing.n1.www.pool.example.", "A", &[]),
+    ("nothing.n2.www.pool.example.", "A", &[]),
     ("nothing.www.pool.example.", "A", &["+tcp", "+dnssec"]),
     ("pool.example.", "A", &[]),
     ("www.pool.example.org.", "A", &[]),
@@ -118,8 +117,14 @@ fn like_bind(stage: &Stage, bind: Bind) -> Outcome {
     let _named = files.start(pool.topology().host(OTHER)?.namespace(), theirs, options, &zones, Some(name))?;
     for (name, kind, options) in QUESTIONS {
         let ask = |server| dig(&client, server, name, kind, &[&["+nocookie"], *options].concat());
-        let (ours, theirs) = (ask(ours)?.map(essence), ask(theirs)?.map(essence));
-        if ours != theirs || ours.is_none() {
+        let (ours, theirs) = (ask(ours)?, ask(theirs)?);
+        // BIND compresses as well as can be where the case of the question is that of the zone; to refusals it adds and takes away.
+        let is_plain = |answer: &&Answer| ["NOERROR", "NXDOMAIN"].contains(&answer.status.as_str());
+        let bytes = |answer: &Option<Answer>| answer.as_ref().filter(is_plain).map_or(0, |answer| answer.bytes);
+        // With NS records the addresses of name servers come along, which saves resolvers a question.
+        let is_longer = *kind != "NS" && bytes(&ours) > bytes(&theirs);
+        let (ours, theirs) = (ours.map(essence), theirs.map(essence));
+        if ours != theirs || ours.is_none() || is_longer {
             let text = format!("dig {name} {kind} {}\nraisd: {ours:#?}\nBIND: {theirs:#?}", options.join(" "));
             return Err(Verdict::new(Finding::Zone, text).into());
         }
@@ -128,13 +133,16 @@ fn like_bind(stage: &Stage, bind: Bind) -> Outcome {
     pool.check()
 }
 
-/// What has to be the same: code, flags, EDNS, and records whatever their order.
-fn essence(answer: Answer) -> (String, BTreeSet<String>, Option<u16>, Option<String>, Vec<BTreeSet<String>>) {
-    // dig shows what hickory and BIND write in the same case as it was asked.
-    let set = |records: &[crate::judge::dig::Record]| {
-        records.iter().map(|record| format!("{} {} {} {}", record.owner, record.ttl, record.kind, record.data).to_lowercase()).collect()
-    };
-    (answer.status.clone(), answer.flags.clone(), answer.udp, answer.nsid.clone(), vec![set(&answer.records), set(&answer.authority)])
+/// What has to be the same: everything but the length, the order of records, which rotates, and the case of names.
+fn essence(mut answer: Answer) -> Answer {
+    answer.bytes = 0;
+    for records in [&mut answer.records, &mut answer.authority] {
+        for record in records.iter_mut() {
+            record.owner.make_ascii_lowercase();
+        }
+        records.sort_by(|a, b| (&a.kind, &a.data).cmp(&(&b.kind, &b.data)));
+    }
+    answer
 }
 
 /// What other servers answer otherwise, or in several ways.

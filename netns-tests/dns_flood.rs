@@ -215,7 +215,7 @@ impl Chance {
     /// A good question with bits flipped, bytes changed, cut or followed by more; or nothing but noise. Never one of the judge's ids.
     fn packet(&mut self, good: &[u8]) -> Vec<u8> {
         let mut packet = good.to_vec();
-        if self.draw() % 4 == 0 {
+        if self.draw().is_multiple_of(4) {
             packet = (0..self.draw() % 600).map(|_| self.byte()).collect();
         }
         for _ in 0..self.draw() % 6 {

@@ -1,7 +1,7 @@
 //! `raisctl zone --delegation`: the lines that the zone above must have, and whether what they lead to answers.
 //!
 //! Owns the form of the lines: a piece of a zone file that name servers load as it is, with everything else in comments. Asks
-//! each listed name server for the zone's SOA record, as a resolver would ([`ask`]). Called by `raisctl`.
+//! each listed name server for the zone's SOA record, as a resolver would (`delegation/ask.rs`). Called by `raisctl`.
 
 mod ask;
 

@@ -6,7 +6,7 @@
 use hickory_proto::op::ResponseCode;
 
 use super::edns::Opt;
-use super::record::Template;
+use super::record::{Owner, Template};
 
 pub(crate) const HEADER_BYTES: usize = 12;
 
@@ -142,10 +142,12 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn push(&mut self, section: Section, record: &Template) -> Result<(), Full> {
-        if record.len() > self.room() {
+        // An answer has the name that was asked for: no zone has aliases.
+        let owner = if section == Section::Answer { Owner::Asked } else { Owner::Spelt };
+        if record.len(owner) > self.room() {
             return Err(Full);
         }
-        record.write(self.answer, self.apex_at);
+        record.write(self.answer, owner, self.apex_at);
         self.count(section, 1);
         Ok(())
     }

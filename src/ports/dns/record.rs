@@ -11,12 +11,26 @@ use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
 
 /// RFC 1035 §4.1.4: a length byte with these bits is the start of a pointer.
-pub(crate) const POINTER: u16 = 0xc000;
+const POINTER: u16 = 0xc000;
+
+/// Where the name that is asked for stands in every message: after the header.
+const QUESTION_AT: u16 = 12;
+
+/// How the owner's name of a record is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// As a pointer to the question, which has the same name.
+    Asked,
+    /// As far as it does not end like the zone's name.
+    Spelt,
+}
 
 /// A record, but for the pointers to the zone's name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Template {
     bytes: Vec<u8>,
+    /// How many of them are the owner's name.
+    owner: usize,
     /// Where in `bytes` a pointer stands, in ascending order.
     pointers: Vec<usize>,
 }
@@ -24,8 +38,9 @@ pub(crate) struct Template {
 impl Template {
     /// Lays out a record of the zone with the name `apex`. Names must be in lower case.
     pub(crate) fn new(apex: &Name, record: &Record) -> Result<Self, ProtoError> {
-        let mut layout = Layout { apex, template: Self { bytes: Vec::with_capacity(64), pointers: Vec::new() } };
+        let mut layout = Layout { apex, template: Self { bytes: Vec::with_capacity(64), owner: 0, pointers: Vec::new() } };
         layout.name(&record.name);
+        layout.template.owner = layout.template.bytes.len();
         layout.u16(record.record_type().into());
         layout.u16(record.dns_class.into());
         layout.template.bytes.extend_from_slice(&record.ttl.to_be_bytes());
@@ -39,15 +54,26 @@ impl Template {
         Ok(layout.template)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    /// How many bytes [`Self::write`] appends.
+    pub(crate) fn len(&self, owner: Owner) -> usize {
+        match owner {
+            Owner::Asked => 2 + self.bytes.len() - self.owner,
+            Owner::Spelt => self.bytes.len(),
+        }
     }
 
     /// Appends the record to an answer in whose question the zone's name stands at `apex_at`.
-    pub(crate) fn write(&self, answer: &mut Vec<u8>, apex_at: u16) {
+    pub(crate) fn write(&self, answer: &mut Vec<u8>, owner: Owner, apex_at: u16) {
+        let from = match owner {
+            Owner::Asked => {
+                answer.extend_from_slice(&(POINTER | QUESTION_AT).to_be_bytes());
+                self.owner
+            }
+            Owner::Spelt => 0,
+        };
         let start = answer.len();
-        answer.extend_from_slice(&self.bytes);
-        for at in &self.pointers {
+        answer.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
+        for at in self.pointers.iter().filter_map(|at| at.checked_sub(from)) {
             if let Some(pointer) = answer.get_mut(start + at..start + at + 2) {
                 pointer.copy_from_slice(&(POINTER | apex_at).to_be_bytes());
             }
@@ -112,8 +138,8 @@ mod tests {
     fn written(owner: &str, data: RData) -> Vec<u8> {
         let template = Template::new(&name("pool.example."), &Record::from_rdata(name(owner), 5, data)).unwrap();
         let mut answer = vec![0xff; 3];
-        template.write(&mut answer, 16);
-        assert_eq!(answer.len(), 3 + template.len());
+        template.write(&mut answer, Owner::Spelt, 16);
+        assert_eq!(answer.len(), 3 + template.len(Owner::Spelt));
         answer.split_off(3)
     }
 
@@ -142,10 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_was_asked_for_is_a_pointer_to_the_question() {
+        let record = Record::from_rdata(name("n1.pool.example."), 5, RData::NS(NS(name("n2.pool.example."))));
+        let template = Template::new(&name("pool.example."), &record).unwrap();
+        let mut answer = Vec::new();
+        template.write(&mut answer, Owner::Asked, 15);
+        assert_eq!(answer, *b"\xc0\x0c\x00\x02\x00\x01\x00\x00\x00\x05\x00\x05\x02n2\xc0\x0f");
+        assert_eq!(answer.len(), template.len(Owner::Asked));
+    }
+
+    #[test]
     fn in_the_root_zone_names_point_at_the_end_of_the_question() {
         let template = Template::new(&Name::root(), &Record::from_rdata(Name::root(), 5, RData::NS(NS(name("ns.other."))))).unwrap();
         let mut answer = Vec::new();
-        template.write(&mut answer, 12);
+        template.write(&mut answer, Owner::Spelt, 12);
         assert_eq!(answer, *b"\xc0\x0c\x00\x02\x00\x01\x00\x00\x00\x05\x00\x0b\x02ns\x05other\xc0\x0c");
     }
 }

@@ -18,7 +18,7 @@ use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA, TXT};
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType};
 
-use super::record::Template;
+use super::record::{Owner, Template};
 use super::why;
 use crate::node::event::GroupIndex;
 use crate::types::policy::ZonePolicy;
@@ -41,9 +41,6 @@ const EXPIRE_S: i32 = 604_800;
 
 /// The name under which it is said why addresses are withheld.
 const WHY: &str = "_why";
-
-/// Where the name that is asked for stands in every message.
-const QUESTION_AT: u16 = 12;
 
 /// Why a zone cannot be served. The configuration is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -336,11 +333,11 @@ enum Family {
 impl AddressSet {
     fn new(owner: &Name, ttl_s: u32, addresses: &[IpAddr], family: Family) -> Result<Self, ProtoError> {
         let templates = address_templates(owner, owner, ttl_s, addresses, family)?;
-        let mut records = Vec::with_capacity(templates.iter().map(Template::len).sum());
+        let mut records = Vec::with_capacity(templates.iter().map(|template| template.len(Owner::Asked)).sum());
         for template in &templates {
-            template.write(&mut records, QUESTION_AT);
+            template.write(&mut records, Owner::Asked, 0);
         }
-        let (count, record_bytes) = (templates.len(), templates.first().map_or(0, Template::len));
+        let (count, record_bytes) = (templates.len(), templates.first().map_or(0, |template| template.len(Owner::Asked)));
         Ok(Self { records, record_bytes, count, family })
     }
 }
