@@ -136,6 +136,11 @@ fn every_name_server_says_why_each_other_address_is_withheld() {
     serving(&mut world, &[]);
     world.tell(2, percent(95));
     serving(&mut world, &[(2, "above high water")]);
+    for number in [1, 2, 3] {
+        let zone = world.machines[&number].zone.as_ref().unwrap();
+        let expected = "web2 uses 95 % of its capacity; it leaves above 80 % and comes back at 60 %";
+        assert_eq!(zone.withheld[0].detail, expected, "host {number}");
+    }
     // The list stays as it is, the reason does not.
     let before = serial(&world, 1);
     world.ask(2, Request::Quiesce { group: None, reason: String::new() });

@@ -42,9 +42,9 @@ impl Monitor {
             let candidate = by_address.get(&address);
             (address, reason, candidate.map(|candidate| self.detail(policy, candidate, reason)).unwrap_or_default())
         });
-        let of_gone = self.items.living().filter(|(item, known)| !known.floating && !self.claimed(item)).filter_map(|(item, known)| {
+        let of_gone = self.items.living().filter(|(_, known)| !known.floating).filter_map(|(item, known)| {
             let (address, home) = (item.address()?, known.preferred_host?);
-            let (reason, detail) = self.why_gone(home);
+            let (reason, detail) = (!by_address.contains_key(&address)).then(|| self.why_gone(home))?;
             Some((address, reason, detail))
         });
         let mut withheld: BTreeMap<IpAddr, WithheldView> = BTreeMap::new();

@@ -96,7 +96,9 @@ impl Served {
             return;
         }
         let patience = (protocol == Protocol::Tcp).then_some(self.patience);
-        let opt = asked.as_ref().map(|asked| asked.answer(&self.nsid, &self.cookies, from.ip(), patience));
+        // What is over the limit gets nothing but what it needs to come back.
+        let nsid = (allowance == Allowance::Granted).then_some(self.nsid.as_slice());
+        let opt = asked.as_ref().map(|asked| asked.answer(nsid, &self.cookies, from.ip(), patience));
         let limit = match &asked {
             _ if protocol != Protocol::Udp => u16::MAX,
             Some(asked) => asked.datagram_bytes_max(),

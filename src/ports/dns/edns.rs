@@ -60,15 +60,15 @@ impl Asked {
         self.payload.clamp(UDP_BYTES_PLAIN, UDP_BYTES_MAX)
     }
 
-    /// The OPT record of the answer.
-    pub(crate) fn answer<'a>(&self, nsid: &'a [u8], cookies: &Cookies, to: IpAddr, patience: Option<Duration>) -> Opt<'a> {
+    /// The OPT record of the answer. `nsid`: what a client is told that asks for it.
+    pub(crate) fn answer<'a>(&self, nsid: Option<&'a [u8]>, cookies: &Cookies, to: IpAddr, patience: Option<Duration>) -> Opt<'a> {
         if self.version > 0 {
             // RFC 6891 §6.1.3: what the options of another version mean is not known.
             return Opt { is_dnssec_ok: self.is_dnssec_ok, nsid: None, cookie: None, keepalive: None };
         }
         Opt {
             is_dnssec_ok: self.is_dnssec_ok,
-            nsid: self.wants_nsid.then_some(nsid),
+            nsid: nsid.filter(|_| self.wants_nsid),
             cookie: self.cookie.map(|presented| cookies.write(presented.client(), to, cookie::now_s())),
             // RFC 7828 §3.2.2: never in a datagram.
             keepalive: patience.filter(|_| self.wants_keepalive),
