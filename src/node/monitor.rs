@@ -646,7 +646,14 @@ impl Monitor {
 
     /// The name server says why addresses are withheld, which changes without the list: at most a heartbeat later it knows.
     fn publish_reasons(&mut self, turn: &mut Turn<'_>) {
-        if self.published.is_current() && self.zone_view().is_some_and(|zone| zone.withheld != self.withheld_told) {
+        let is_listed = |item: &Item| item.address().is_some_and(|address| self.published.addresses.contains(&address));
+        // Mostly nothing is withheld, and nothing needs to be worked out.
+        let has_nothing_to_say =
+            self.withheld_told.is_empty() && self.items.living().all(|(item, known)| known.preferred_host.is_none() || is_listed(item));
+        if has_nothing_to_say || !self.published.is_current() {
+            return;
+        }
+        if self.zone_view().is_some_and(|zone| zone.withheld != self.withheld_told) {
             self.publish(turn);
         }
     }
