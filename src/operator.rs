@@ -6,6 +6,8 @@
 pub mod client;
 pub mod delegation;
 pub mod drain;
+mod names;
+pub mod simulate;
 pub mod status;
 pub mod terminal;
 pub mod words;

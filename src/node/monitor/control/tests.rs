@@ -29,7 +29,7 @@ fn fit() -> HostRow {
 }
 
 fn holder(state: ItemState) -> Holder {
-    Holder { state, epoch: Epoch(5), commanded: false }
+    Holder { state, epoch: Epoch(5), commanded: false, pinned: false }
 }
 
 /// One address, preferred by host 1; host 2 is a spare, host 3 is none. Nobody holds it.
@@ -39,6 +39,7 @@ fn base() -> Tables {
         group: "www".to_owned(),
         assign: Assign::Random,
         failback: Failback::After(Duration::ZERO),
+        evening: Evening::Off,
         frozen: false,
         unknown_holdings: false,
         databases_agree: true,
