@@ -22,12 +22,15 @@ mod dns_delegation;
 mod dns_flood;
 mod dns_reasons;
 mod expire;
+mod failback;
 mod firewall;
+mod foretold;
 mod judge;
 mod judges;
 mod late;
 mod leader;
 mod loads;
+mod moving;
 mod named;
 mod networks;
 mod operator;
@@ -37,7 +40,9 @@ mod paths;
 mod pool;
 mod quiesce;
 mod restarts;
+mod scene;
 mod scripts;
+mod spread;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
 mod stop;
@@ -77,15 +82,19 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         dns_flood::trials(&stories),
         dns_reasons::trials(&stories),
         expire::trials(&stories),
+        failback::trials(&stories),
+        foretold::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
         loads::trials(&stories),
+        moving::trials(&stories),
         operator::trials(&stories),
         orphans::trials(&stories),
         paths::trials(&stories),
         quiesce::trials(&stories),
         restarts::trials(&stories),
         scripts::trials(&stories),
+        spread::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),
         test_fails::trials(&stories),
