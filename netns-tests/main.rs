@@ -17,8 +17,13 @@ use crate::story::Stories;
 mod bad_start;
 mod by_hand;
 mod come_up;
+mod dns_answers;
+mod dns_delegation;
+mod dns_flood;
+mod dns_reasons;
 mod expire;
 mod failback;
+mod firewall;
 mod foretold;
 mod judge;
 mod judges;
@@ -27,6 +32,7 @@ mod late;
 mod leader;
 mod loads;
 mod moving;
+mod named;
 mod networks;
 mod operator;
 mod orphans;
@@ -75,6 +81,10 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         bad_start::trials(&stories),
         by_hand::trials(&stories),
         come_up::trials(&stories),
+        dns_answers::trials(&stories),
+        dns_delegation::trials(&stories),
+        dns_flood::trials(&stories),
+        dns_reasons::trials(&stories),
         expire::trials(&stories),
         failback::trials(&stories),
         foretold::trials(&stories),

@@ -92,6 +92,10 @@ pub(crate) struct HostConfig {
     pub(crate) dns_keys: String,
     /// The whole file, instead of everything else here.
     pub(crate) file: Option<String>,
+    /// Where a name server listens; nothing: on its own address.
+    pub(crate) listen: Vec<String>,
+    /// Further lines of `[dns]`, on a name server.
+    pub(crate) server_keys: String,
     /// Tables of the first group (`[group.scripts]`, `[group.announce]`), other groups, and everything else.
     pub(crate) tables: String,
 }
@@ -122,6 +126,8 @@ impl HostConfig {
             group_keys: String::new(),
             dns_keys: String::new(),
             file: None,
+            listen: Vec::new(),
+            server_keys: String::new(),
             tables: String::new(),
         }
     }
@@ -140,8 +146,9 @@ impl HostConfig {
         let plan = self.plan;
         let quoted = |texts: &[String]| texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
         let servers: Vec<_> = self.name_servers.iter().map(|plan| format!("\"n{}.{ZONE}\" = [\"{}\"]", plan.0, plan.own())).collect();
-        let is_server = self.name_servers.contains(&plan);
-        let listen = if is_server { format!("[dns]\nlisten = [\"{}:{}\"]\n", plan.own(), self.dns_port) } else { String::new() };
+        let listen = if self.listen.is_empty() { format!("\"{}:{}\"", plan.own(), self.dns_port) } else { quoted(&self.listen) };
+        let listen =
+            if self.name_servers.contains(&plan) { format!("[dns]\nlisten = [{listen}]\n{}\n", self.server_keys) } else { String::new() };
         let control: Vec<String> = self.networks.iter().map(|network| self.family.control(plan, *network).to_string()).collect();
         let zone = if servers.is_empty() {
             String::new()

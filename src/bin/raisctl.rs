@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use raisd::config::{self, KeyError};
 use raisd::node::simulate::{Assumptions, SimulateError, simulate};
 use raisd::operator::client::{Client, ClientError};
+use raisd::operator::delegation::{DelegationError, Delegations};
 use raisd::operator::drain::drain;
 use raisd::operator::keys::KeyStatus;
 use raisd::operator::simulate::{self as simulation, StateFileError};
@@ -59,7 +60,10 @@ enum Command {
     Zone {
         #[command(flatten)]
         groups: Groups,
-        /// The daemon's JSON as it is
+        /// The lines that the zone above needs, each listed name server asked; BIND loads them as they are
+        #[arg(long)]
+        delegation: bool,
+        /// The daemon's JSON as it is; of a delegation what is printed
         #[arg(long)]
         json: bool,
     },
@@ -242,6 +246,8 @@ enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
+    Delegation(#[from] DelegationError),
+    #[error(transparent)]
     Key(#[from] KeyError),
     /// The text has said so already.
     #[error("some host cannot read the newest key")]
@@ -270,7 +276,7 @@ impl Failure {
             | Self::Simulate(_)
             | Self::StateFile(_)
             | Self::UnknownGroup { .. } => 2,
-            Self::Client(_) | Self::KeyNotEverywhere | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
+            Self::Client(_) | Self::Delegation(_) | Self::KeyNotEverywhere | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
 }
@@ -288,6 +294,7 @@ fn main() -> ExitCode {
         // With its places and carets, as it is.
         Failure::Client(error @ ClientError::Configuration(_)) => eprintln!("{error}\n\nnothing is changed: the daemon goes on as before"),
         Failure::Client(_)
+        | Failure::Delegation(_)
         | Failure::Key(_)
         | Failure::Output(_)
         | Failure::Runtime(_)
@@ -308,7 +315,12 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&text)?;
             if exit_code && !status::is_whole(&status.value) { Err(Failure::NotWhole) } else { Ok(()) }
         }
-        Command::Zone { groups, json } => {
+        Command::Zone { groups, delegation: true, json } => {
+            let zones = client.zones(groups.group.as_deref()).await?;
+            let delegations = Delegations::ask(&zones.value).await?;
+            print(&if json { to_json(&delegations)? } else { delegations.to_zone_file() })
+        }
+        Command::Zone { groups, delegation: false, json } => {
             let zones = client.zones(groups.group.as_deref()).await?;
             print(&if json { zones.text } else { zone::render(&zones.value, Terminal::of_stdout()) })
         }
@@ -390,6 +402,11 @@ fn detail(terminal: Terminal, all: bool) -> Detail {
 async fn call<C: Call>(client: &Client, call: &C) -> Result<(), Failure> {
     let message = client.call(call).await?;
     print(&format!("{message}\n"))
+}
+
+fn to_json(delegations: &Delegations) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(delegations).map_err(|error| Failure::Output(error.into()))?;
+    Ok(format!("{text}\n"))
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -35,6 +35,7 @@ mod tables;
 pub(crate) mod transmit;
 pub(crate) mod wishes;
 pub(crate) mod zone;
+mod zone_view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -62,6 +63,7 @@ use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
 use crate::types::message::{CommandKind, Message, MessageKind, Record};
 use crate::types::policy::{AllFailed, GroupPolicy, HostPolicy, Ruling, SharedPolicy};
 use crate::types::time::Time;
+use crate::types::view::WithheldView;
 
 /// The state on disk is written at least so often: ages run on.
 const STORE_INTERVAL: Duration = Duration::from_secs(60);
@@ -142,6 +144,8 @@ pub(crate) struct Monitor {
     wishes: Wishes,
     freezing: Freezing,
     published: Published,
+    /// What the name server was last told of addresses that are not on the list.
+    withheld_told: Vec<WithheldView>,
     meters: Meters,
     own: OwnEntry,
     transmit: Transmit,
@@ -193,6 +197,7 @@ impl Monitor {
             stored: (items.extent(), published.serial),
             items,
             published,
+            withheld_told: Vec::new(),
             holdings: Holdings::default(),
             commands: Commands::default(),
             wishes: Wishes::default(),
@@ -577,6 +582,7 @@ impl Monitor {
     fn beat(&mut self, turn: &mut Turn<'_>) {
         self.holdings.beat(turn);
         self.items.drop_tombstones(turn.now);
+        self.publish_reasons(turn);
         self.transmit.hasten();
         self.transmit.move_beat(turn.now, self.beat_length());
     }
@@ -789,9 +795,24 @@ impl Monitor {
         }
     }
 
-    fn publish(&self, turn: &mut Turn<'_>) {
+    fn publish(&mut self, turn: &mut Turn<'_>) {
         if let Some(zone) = self.zone_view() {
+            self.withheld_told = zone.withheld.clone();
             turn.act(Action::PublishZone { group: self.index, zone });
+        }
+    }
+
+    /// The name server says why addresses are withheld, which changes without the list: at most a heartbeat later it knows.
+    fn publish_reasons(&mut self, turn: &mut Turn<'_>) {
+        let is_listed = |item: &Item| item.address().is_some_and(|address| self.published.addresses.contains(&address));
+        // Mostly nothing is withheld, and nothing needs to be worked out.
+        let has_nothing_to_say =
+            self.withheld_told.is_empty() && self.items.living().all(|(item, known)| known.preferred_host.is_none() || is_listed(item));
+        if has_nothing_to_say || !self.published.is_current() {
+            return;
+        }
+        if self.zone_view().is_some_and(|zone| zone.withheld != self.withheld_told) {
+            self.publish(turn);
         }
     }
 

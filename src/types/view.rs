@@ -336,6 +336,18 @@ pub struct ZoneView {
     pub advertised: Vec<IpAddr>,
     /// Preferred addresses of known hosts that are not, and why.
     pub withheld: Vec<WithheldView>,
+    /// Its name servers, as configured.
+    #[serde(default)]
+    pub nameservers: Vec<NameserverView>,
+}
+
+/// A name server of a zone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NameserverView {
+    /// Its name, absolute.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A preferred address that is not advertised.
@@ -345,4 +357,7 @@ pub struct WithheldView {
     pub address: IpAddr,
     /// Why, in words of a closed list.
     pub reason: String,
+    /// Which host, and what it would take, for people.
+    #[serde(default)]
+    pub detail: String,
 }

@@ -1,19 +1,17 @@
 //! What `status` shows of a group: read from the parts, never stored.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::hosts::{Host, Standing};
 use super::items::KnownItem;
 use super::returns;
-use super::zone;
 use super::{Monitor, differing_keys};
 use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, HostKeys, KeyId, Role};
 use crate::types::item::{Item, ItemState};
 use crate::types::policy::Failback;
 use crate::types::time::Time;
-use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, WithheldView, ZonePolicyView, ZoneView};
+use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, ZonePolicyView};
 
 impl Monitor {
     /// The group as this host sees it.
@@ -249,25 +247,6 @@ impl Monitor {
     fn is_pinned(&self, item: &Item) -> bool {
         let mine = self.holdings.get(item).is_some_and(|held| held.is_pinned());
         mine || self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|held| held.pinned))
-    }
-
-    /// The zone as this host answers it.
-    pub(crate) fn zone_view(&self) -> Option<ZoneView> {
-        let policy = self.policy.shared.zone.as_ref()?;
-        let advertised: Vec<IpAddr> = self.published.addresses.iter().copied().collect();
-        let withheld = if self.leader == Some(self.identity.id) {
-            self.published.withheld.clone()
-        } else {
-            // Only the list travels; why others are not on it is worked out from the same facts.
-            zone::list(policy, &self.candidates(&self.own_items(Time::START)), &self.published.addresses).withheld
-        };
-        let withheld = withheld.into_iter().filter(|(address, _)| !self.published.addresses.contains(address));
-        Some(ZoneView {
-            name: policy.name.clone(),
-            serial: self.published.serial,
-            advertised,
-            withheld: withheld.map(|(address, reason)| WithheldView { address, reason: reason.as_str().to_owned() }).collect(),
-        })
     }
 }
 
