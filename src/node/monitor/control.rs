@@ -185,19 +185,26 @@ impl Step<'_> {
         }
     }
 
-    /// The preferred host: of several that claim to be, the one that holds it, else the lowest eligible, else the lowest.
+    /// The preferred host; that several hosts prefer the address is a conflict.
     fn preferred_host(&mut self, item: &Item, row: &AddressRow) -> Option<HostId> {
-        let holding = row.preferred_by.iter().find(|host| row.holders.contains_key(host));
-        let eligible = row.preferred_by.iter().find(|host| self.is_eligible(**host));
-        let chosen = holding.or(eligible).or(row.preferred_by.first()).copied();
+        let chosen = self.home(row, None);
         if let Some(chosen) = chosen.filter(|_| row.preferred_by.len() > 1) {
             self.outcome.conflicts.insert(item.clone(), chosen);
         }
         chosen
     }
 
-    fn is_eligible(&self, host: HostId) -> bool {
-        self.tables.hosts.get(&host).is_some_and(HostRow::is_eligible)
+    /// Of several hosts that prefer an address: the one that holds it, an active one first, else the lowest eligible, else the
+    /// lowest. One that is not ok counts only if all are not. `without`: a host that lets go of it.
+    fn home(&self, row: &AddressRow, without: Option<HostId>) -> Option<HostId> {
+        let rank = |id: &HostId| match self.tables.hosts.get(id) {
+            Some(host) if !host.ok => 4,
+            Some(host) if row.holders.contains_key(id) => u8::from(host.duty != Duty::Active),
+            Some(host) if host.is_eligible() => 2,
+            Some(_) => 3,
+            None => 5,
+        };
+        row.preferred_by.iter().copied().filter(|id| Some(*id) != without).min_by_key(|id| (rank(id), *id))
     }
 
     fn may_take(&self, host: HostId, row: &HostRow, item: &Item, address: &AddressRow) -> bool {
@@ -303,8 +310,12 @@ impl Step<'_> {
         if host.is_fit_to_keep() {
             return;
         }
-        // Nothing is released without an eligible place to go.
-        if let Choice::Host(_) = self.choose(item, row, preferred) {
+        // Nothing is released without an eligible place to go, nor before it could be given to it.
+        let next = self.home(row, Some(holder));
+        if self.tables.unknown_holdings || next.is_some_and(|home| self.is_coming(home, item, row)) {
+            return;
+        }
+        if let Choice::Host(_) = self.choose(item, row, next) {
             let reason = if host.duty == Duty::Draining { Reason::Drained } else { Reason::TestFailed };
             self.release(item, row, others, reason);
         }
