@@ -37,6 +37,7 @@ mod status_form;
 mod stop;
 mod story;
 mod strangers;
+mod symptoms;
 mod test_fails;
 mod thousand;
 mod two_groups;
@@ -78,6 +79,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         scripts::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),
+        symptoms::trials(&stories),
         test_fails::trials(&stories),
         thousand::trials(&stories),
         two_groups::trials(&stories),
