@@ -25,6 +25,8 @@ use crate::transcript::Transcript;
 /// A datagram on its way.
 #[derive(Clone, Debug)]
 pub(crate) struct Datagram {
+    pub(crate) sent: Time,
+    pub(crate) kind: MessageKind,
     pub(crate) group: GroupIndex,
     pub(crate) sender: Sender,
     pub(crate) number: u64,
@@ -471,6 +473,7 @@ impl World {
     }
 
     fn send(&mut self, from: u8, group: GroupIndex, message: Message) {
+        let (sent, kind) = (self.now, message.kind);
         let machine = self.machine(from);
         machine.infos_sent += u64::from(message.kind == MessageKind::Info);
         let sender = Sender { host: machine.id(), incarnation: message.incarnation, boot: machine.boot };
@@ -483,7 +486,7 @@ impl World {
             let machine = self.machine(from);
             machine.number += 1;
             let number = if is_farewell { u64::MAX } else { machine.number };
-            let datagram = Datagram { group, sender, number, records: Rc::new(records) };
+            let datagram = Datagram { sent, kind, group, sender, number, records: Rc::new(records) };
             if let Some(capture) = &mut self.capture {
                 capture.push(datagram.clone());
             }
