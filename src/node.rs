@@ -9,18 +9,19 @@ pub mod event;
 mod health;
 pub(crate) mod monitor;
 mod requests;
+pub mod simulate;
 pub(crate) mod turn;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::action::{Action, Report, StoredGroup};
-use self::event::{Event, GroupIndex, KernelChange, Link, Mark, OpId, Outcome};
+use self::event::{Event, GroupIndex, KernelChange, Link, Mark, OpId, Outcome, Token};
 use self::health::Probed;
 use self::monitor::holding::Manner;
 use self::monitor::hosts::Notice;
 use self::monitor::{Farewell, Identity, Monitor};
-use self::requests::Drain;
+use self::requests::{Drain, Gathering};
 use self::turn::{Operations, Row, Turn, Waiter};
 use crate::types::host::{BootId, Incarnation};
 use crate::types::item::{Item, Reason, ServiceAddress};
@@ -70,6 +71,8 @@ pub struct Node {
     probed: Probed,
     operations: Operations,
     drains: Vec<Drain>,
+    /// Requests that wait for groups.
+    gatherings: BTreeMap<Token, Gathering>,
     /// Why a control network does not work.
     faults: BTreeMap<u8, String>,
     reach: Reach,
@@ -106,6 +109,7 @@ impl Node {
             identity,
             operations: Operations::default(),
             drains: Vec::new(),
+            gatherings: BTreeMap::new(),
             faults: BTreeMap::new(),
             reach: Reach::Unknown,
             twin: None,
@@ -148,6 +152,7 @@ impl Node {
         self.with_all(now, &mut actions, Monitor::settle_rest);
         self.settle_notices(now, &mut actions);
         self.end_drains(now, &mut actions);
+        self.gather_answers(now, &mut actions);
         self.end(&mut actions);
         actions
     }

@@ -5,6 +5,8 @@
 
 pub mod client;
 pub mod drain;
+mod names;
+pub mod simulate;
 pub mod status;
 pub mod terminal;
 pub mod words;

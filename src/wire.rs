@@ -111,7 +111,15 @@ impl Outbound {
         match message.records.first() {
             Some(Record::Head(head)) => head.sequence == Sequence::FAREWELL && head.id == self.host && head.boot == self.boot,
             Some(
-                Record::Hearing(_) | Record::Detail(_) | Record::Items(_) | Record::Addresses(_) | Record::Zone(_) | Record::Command(_),
+                Record::Hearing(_)
+                | Record::Detail(_)
+                | Record::Items(_)
+                | Record::Addresses(_)
+                | Record::Zone(_)
+                | Record::Command(_)
+                | Record::Wish(_)
+                | Record::Verdict(_)
+                | Record::Freeze(_),
             )
             | None => false,
         }

@@ -97,7 +97,7 @@ fn both_programs_answer_help_and_version() {
         (raisd(&["demo", "--help"]), &["--hosts", "--heartbeat", "100ms"]),
         (
             raisctl(nowhere, &["--help"]),
-            &["status", "zone", "quiesce", "resume", "drain", "expire", "forget", "RAISD_SOCKET", "Exit codes"],
+            &["status", "zone", "simulate", "quiesce", "resume", "drain", "expire", "forget", "RAISD_SOCKET", "Exit codes"],
         ),
         (raisctl(nowhere, &["status", "--help"]), &["--group", "--json", "--exit-code"]),
         (raisctl(nowhere, &["drain", "--help"]), &["--group", "--timeout", "60s"]),
@@ -279,6 +279,56 @@ fn the_exit_code_of_status_tells_whether_all_is_held_once() {
         }
         assert_eq!(code(&Daemon::showing(view).asked(&["status"])), 0, "only --exit-code judges");
     }
+}
+
+/// Writes the sample where a test can change it.
+fn state_file(directory: &TempDir, view: &View) -> String {
+    let path = directory.path().join("state.json");
+    std::fs::write(&path, serde_json::to_vec(view).unwrap()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn simulate_says_the_same_of_the_daemon_and_of_a_file_and_a_file_needs_no_daemon() {
+    let arguments = ["simulate", "--fail", "web1", "--json"];
+    let live = Daemon::showing(sample()).asked(&arguments);
+    let directory = tempfile::tempdir().unwrap();
+    let file = state_file(&directory, &sample());
+    let nowhere = Path::new("/nonexistent/raisd.sock");
+    let saved = raisctl(nowhere, &[arguments.as_slice(), &["--state", &file]].concat());
+    assert_eq!((code(&live), err(&live)), (0, ""));
+    assert_eq!((code(&saved), out(&saved)), (0, out(&live)));
+    let answer: serde_json::Value = serde_json::from_str(out(&live)).unwrap();
+    let moves = serde_json::json!([{"address": "192.0.2.11", "from": ["10.0.0.11"], "to": "10.0.0.14", "reason": "assigned"}]);
+    assert_eq!((&answer["version"], &answer["groups"][0]["moves"]), (&serde_json::json!(1), &moves));
+    assert_eq!(answer["groups"][0]["unserved"], serde_json::json!([]));
+}
+
+#[test]
+fn simulate_gates_a_maintenance_script() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = state_file(&directory, &sample());
+    let nowhere = Path::new("/nonexistent/raisd.sock");
+    let run = |arguments: &[&str]| raisctl(nowhere, &[["simulate", "--state", file.as_str()].as_slice(), arguments].concat());
+    for (arguments, expected) in [
+        ([].as_slice(), 0),
+        (&["--fail", "web4"], 0),
+        (&["--fail", "web1", "10.0.0.14"], 1),
+        (&["--fail", "web1", "web4", "--join", "web3"], 0),
+        (&["--fail", "web4", "--quiesce", "web1"], 1),
+        (&["--group", "www"], 0),
+        (&["--group", "mail"], 2),
+        (&["--fail", "web9"], 2),
+        (&["--join", "web9"], 2),
+        (&["--fail"], 2),
+    ] {
+        let output = run(arguments);
+        assert_eq!(code(&output), expected, "{arguments:?}: {}{}", out(&output), err(&output));
+        assert_eq!(err(&output).is_empty(), expected < 2, "{arguments:?}: {}", err(&output));
+    }
+    let output = raisctl(nowhere, &["simulate", "--state", "/nonexistent/state.json"]);
+    assert!(code(&output) == 2 && err(&output).contains("/nonexistent/state.json"), "{}", err(&output));
+    assert_eq!(code(&raisctl(nowhere, &["simulate"])), 3, "without a file it asks the daemon");
 }
 
 #[test]

@@ -33,5 +33,7 @@ mod many;
 mod networks;
 #[path = "pool/operator.rs"]
 mod operator;
+#[path = "pool/placement.rs"]
+mod placement;
 #[path = "pool/zones.rs"]
 mod zones;

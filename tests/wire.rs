@@ -88,7 +88,9 @@ fn flattened(records: &[Record]) -> Vec<Record> {
         if list.is_empty() { vec![record(Vec::new())] } else { list.iter().map(|member| record(vec![member.clone()])).collect() }
     }
     let flat = |record: &Record| match record {
-        Record::Head(_) | Record::Detail(_) | Record::Zone(_) => vec![record.clone()],
+        Record::Head(_) | Record::Detail(_) | Record::Zone(_) | Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => {
+            vec![record.clone()]
+        }
         Record::Hearing(hearing) => each(&hearing.heard, |heard| Record::Hearing(HearingRecord { heard, ..hearing.clone() })),
         Record::Items(ItemsRecord { id, boot, items }) => each(items, |items| Record::Items(ItemsRecord { id: *id, boot: *boot, items })),
         Record::Addresses(addresses) => each(addresses, Record::Addresses),

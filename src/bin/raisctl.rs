@@ -4,20 +4,26 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use raisd::config::{self, KeyError};
+use raisd::node::simulate::{Assumptions, SimulateError, simulate};
 use raisd::operator::client::{Client, ClientError};
 use raisd::operator::drain::drain;
+use raisd::operator::simulate::{self as simulation, StateFileError};
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
 use raisd::operator::words::{millis, read_duration};
 use raisd::operator::zone;
-use raisd::ports::api::call::{Call, DRAIN_TIME_MAX, Drain, Expire, Forget, Quiesce, Resume};
+use raisd::ports::api::call::{
+    Call, DRAIN_TIME_MAX, Drain, Expire, FREEZE_TIME_MAX, Forget, Freeze, Move, Quiesce, Rebalance, Resume, Thaw,
+};
 use raisd::types::item::ServiceAddress;
+use raisd::types::view::View;
+use serde::Serialize;
 
 /// Shows and steers the raisd of this host.
 #[derive(Parser)]
@@ -55,6 +61,29 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What would move where if hosts failed, were quiesced or joined; changes nothing
+    ///
+    /// The state is the daemon's own, or a file, and then no daemon is needed. Time does not pass: what is shown is where
+    /// everything ends. The exit code is 1 if an address would end unserved.
+    Simulate {
+        #[command(flatten)]
+        groups: Groups,
+        /// Hosts that vanish, by id or name
+        #[arg(long, num_args = 1.., value_name = "HOST")]
+        fail: Vec<String>,
+        /// Hosts that acquire nothing and keep what they serve
+        #[arg(long, num_args = 1.., value_name = "HOST")]
+        quiesce: Vec<String>,
+        /// Hosts that come, or come back, and are well; an id that is not known stands for a hot spare
+        #[arg(long, num_args = 1.., value_name = "HOST")]
+        join: Vec<String>,
+        /// A state as `raisctl status --json` prints it; - is the standard input
+        #[arg(long, value_name = "FILE")]
+        state: Option<PathBuf>,
+        /// The answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Let this host acquire nothing; it keeps what it serves. Survives a restart
     Quiesce {
         #[command(flatten)]
@@ -80,6 +109,41 @@ enum Command {
         /// How long to wait: a whole number and ms, s, m or h
         #[arg(long, default_value = "60s", value_parser = drain_timeout, value_name = "DURATION")]
         timeout: Duration,
+    },
+    /// Put an address on a host; without a host: home
+    ///
+    /// Waits until it is there. It stays there until another reason moves it. The leader refuses what its rules do not allow.
+    Move {
+        /// The address; a prefix length is accepted and has no meaning
+        #[arg(value_parser = service_address)]
+        address: IpAddr,
+        /// The host's id or name; none: its preferred host
+        host: Option<String>,
+        #[command(flatten)]
+        groups: Groups,
+        /// How long to wait: a whole number and ms, s, m or h
+        #[arg(long, default_value = "60s", value_parser = drain_timeout, value_name = "DURATION")]
+        timeout: Duration,
+    },
+    /// No moves at all in the group, whatever happens; ends by itself
+    Freeze {
+        #[command(flatten)]
+        groups: Groups,
+        #[command(flatten)]
+        reason: Reason,
+        /// How long: a whole number and ms, s, m, h or d, at most a week
+        #[arg(long = "for", default_value = "1h", value_parser = freeze_duration, value_name = "DURATION")]
+        duration: Duration,
+    },
+    /// End a freeze
+    Thaw {
+        #[command(flatten)]
+        groups: Groups,
+    },
+    /// Even out floating addresses once
+    Rebalance {
+        #[command(flatten)]
+        groups: Groups,
     },
     /// Forget an address that its preferred host no longer brings
     Expire {
@@ -126,6 +190,18 @@ fn drain_timeout(text: &str) -> Result<Duration, String> {
     Ok(timeout)
 }
 
+fn freeze_duration(text: &str) -> Result<Duration, String> {
+    let duration = read_duration(text)?;
+    if duration.is_zero() || duration > FREEZE_TIME_MAX {
+        return Err(format!("{text} is not longer than nothing and at most {}", millis(whole_millis(FREEZE_TIME_MAX))));
+    }
+    Ok(duration)
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn service_address(text: &str) -> Result<IpAddr, String> {
     text.parse::<ServiceAddress>().map(|address| address.address).map_err(|error| error.to_string())
 }
@@ -140,6 +216,12 @@ enum Failure {
     /// The text has said so already.
     #[error("an address is unserved or held twice")]
     NotWhole,
+    #[error(transparent)]
+    Simulate(#[from] SimulateError),
+    #[error(transparent)]
+    StateFile(#[from] StateFileError),
+    #[error("no group {group:?} in this state; it has: {}", known.join(", "))]
+    UnknownGroup { group: String, known: Vec<String> },
     #[error("cannot write the output: {0}")]
     Output(io::Error),
     #[error("cannot prepare to talk to the daemon: {0}")]
@@ -150,7 +232,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) if error.is_unreached() => 3,
-            Self::Key(_) => 2,
+            Self::Key(_) | Self::Simulate(_) | Self::StateFile(_) | Self::UnknownGroup { .. } => 2,
             Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
@@ -166,7 +248,13 @@ fn main() -> ExitCode {
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match &failure {
         Failure::NotWhole => {}
-        Failure::Client(_) | Failure::Key(_) | Failure::Output(_) | Failure::Runtime(_) => eprintln!("raisctl: {failure}"),
+        Failure::Client(_)
+        | Failure::Key(_)
+        | Failure::Output(_)
+        | Failure::Runtime(_)
+        | Failure::Simulate(_)
+        | Failure::StateFile(_)
+        | Failure::UnknownGroup { .. } => eprintln!("raisctl: {failure}"),
     }
     ExitCode::from(failure.exit_code())
 }
@@ -185,13 +273,28 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let zones = client.zones(groups.group.as_deref()).await?;
             print(&if json { zones.text } else { zone::render(&zones.value, Terminal::of_stdout()) })
         }
+        Command::Simulate { groups, fail, quiesce, join, state, json } => {
+            let view = state_of(&client, state.as_deref(), groups.group.as_deref()).await?;
+            let simulated = simulate(&view, &Assumptions { fail, quiesce, join })?;
+            let text = if json { pretty(&simulated)? } else { simulation::render(&view, &simulated, Terminal::of_stdout()) };
+            print(&text)?;
+            if simulated.is_served() { Ok(()) } else { Err(Failure::NotWhole) }
+        }
         Command::Quiesce { groups, reason } => call(&client, &Quiesce { group: groups.group, reason: reason.reason }).await,
         Command::Resume { groups, reason } => call(&client, &Resume { group: groups.group, reason: reason.reason }).await,
         Command::Drain { groups, reason, timeout } => {
-            let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            let message = drain(&client, &Drain { group: groups.group, reason: reason.reason, timeout_ms }).await?;
+            let call = Drain { group: groups.group, reason: reason.reason, timeout_ms: whole_millis(timeout) };
+            let message = drain(&client, &call).await?;
             print(&format!("{message}\n"))
         }
+        Command::Move { address, host, groups, timeout } => {
+            call(&client, &Move { address, host, group: groups.group, timeout_ms: whole_millis(timeout) }).await
+        }
+        Command::Freeze { groups, reason, duration } => {
+            call(&client, &Freeze { group: groups.group, for_ms: whole_millis(duration), reason: reason.reason }).await
+        }
+        Command::Thaw { groups } => call(&client, &Thaw { group: groups.group }).await,
+        Command::Rebalance { groups } => call(&client, &Rebalance { group: groups.group }).await,
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
         Command::Keygen { append: None } => print(&config::key_file_text()?),
@@ -200,6 +303,26 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&format!("key {} is in {}\n", id.0, path.display()))
         }
     }
+}
+
+/// The state of the daemon, or of a file.
+async fn state_of(client: &Client, file: Option<&Path>, group: Option<&str>) -> Result<View, Failure> {
+    let Some(file) = file else { return Ok(client.status(group).await?.value) };
+    let mut view = simulation::read_state(file)?;
+    if let Some(group) = group {
+        let known: Vec<String> = view.groups.iter().map(|known| known.name.clone()).collect();
+        view.groups.retain(|known| known.name == group);
+        if view.groups.is_empty() {
+            return Err(Failure::UnknownGroup { group: group.to_owned(), known });
+        }
+    }
+    Ok(view)
+}
+
+/// As the daemon writes JSON.
+fn pretty<T: Serialize>(value: &T) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
+    Ok(text + "\n")
 }
 
 /// Who reads a pipe searches it; who reads a screen wants to see all at once.

@@ -164,7 +164,7 @@ fn shared(group: &Reader<'_>, zone: Result<Option<ZonePolicy>, Reported>, faults
     let assigns = [("random", Assign::Random), ("fair", Assign::Fair), ("least-loaded", Assign::LeastLoaded)];
     let assign = group.choice("assign", Assign::Random, &assigns, faults);
     let failback = group.duration_or_never("failback", Some(Duration::ZERO), Duration::ZERO..=forever, faults);
-    let rebalance = group.duration_or_never("rebalance", None, SECOND..=forever, faults);
+    let rebalance = group.duration_or_never("rebalance", None, Duration::ZERO..=forever, faults);
     let all_failed = [("release", AllFailed::Release), ("keep", AllFailed::Keep)];
     let all_failed = group.choice("all_failed", AllFailed::Release, &all_failed, faults);
     pace?;

@@ -160,7 +160,7 @@ pub(super) const GROUP: Section = Section {
             "Whether the next holder waits until the last one has let go."),
         key("failback", "duration, 0s to 100y, or \"never\"", Value("\"0s\""), Group,
             "A preferred host gets its address back when it has been well for so long."),
-        key("rebalance", "duration, 1s to 100y, or \"never\"", Value("\"never\""), Group,
+        key("rebalance", "duration, 0s to 100y, or \"never\"", Value("\"never\""), Group,
             "Floating addresses of an uneven pool are evened out after so long."),
         key("partition", "\"serve\"", Off { only: "\"serve\"" }, Group,
             "What a part of the pool does on its own: serve everything, or only with a majority."),

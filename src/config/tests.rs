@@ -332,6 +332,7 @@ fn the_reference_has_every_reason_and_variable() {
         Reason::Rebalanced,
         Reason::RemovedByOthers,
         Reason::Stopped,
+        Reason::NotAccepted,
         Reason::TestFailed,
     ];
     for reason in reasons {
@@ -353,6 +354,7 @@ fn the_reference_has_every_reason_and_variable() {
             | Reason::Rebalanced
             | Reason::RemovedByOthers
             | Reason::Stopped
+            | Reason::NotAccepted
             | Reason::TestFailed => assert!(reference.contains(&format!("\n| `{reason}` |")), "{reason}"),
         }
     }

@@ -174,6 +174,8 @@ pub enum Report {
     DutyChanged { duty: crate::types::host::Duty, why: String },
     /// An address is known no longer.
     Expired { item: Item, why: String },
+    /// The operator of host `by` has the group frozen: no address moves for so long.
+    Frozen { by: HostId, left: Duration },
     /// A host said goodbye.
     HostLeft { host: HostId, name: String },
     /// A host is heard for the first time, or again.
@@ -200,6 +202,8 @@ pub enum Report {
     Stalled { late: Duration },
     /// State could not be written.
     StoreFailed { why: String },
+    /// The group is frozen no longer; `by`: where the operator said so, `None`: its time has ended.
+    Thawed { by: Option<HostId> },
     /// Trap: a test of the group fails; what is held is given up.
     TestFailed { test: String, why: String },
     /// This host can serve: its tests pass and its service interface works.

@@ -201,12 +201,35 @@ pub enum Request {
         /// The host, by id or name.
         host: String,
     },
+    /// No moves at all in the group; answered when the leader heeds it.
+    Freeze {
+        /// Which group.
+        group: Option<String>,
+        /// How long.
+        duration: std::time::Duration,
+    },
+    /// Put an address on a host; answered when it is there, refused, or `timeout` has ended.
+    Move {
+        /// Which group.
+        group: Option<String>,
+        /// The address.
+        item: Item,
+        /// The host, by id or name; `None`: its preferred host.
+        to: Option<String>,
+        /// How long to wait.
+        timeout: std::time::Duration,
+    },
     /// Acquire nothing, keep what is served.
     Quiesce {
         /// Which group.
         group: Option<String>,
         /// For people.
         reason: String,
+    },
+    /// Even out floating addresses, once.
+    Rebalance {
+        /// Which group.
+        group: Option<String>,
     },
     /// End of quiesce and drain.
     Resume {
@@ -215,6 +238,11 @@ pub enum Request {
     },
     /// The state of this host.
     Status,
+    /// End of a freeze.
+    Thaw {
+        /// Which group.
+        group: Option<String>,
+    },
 }
 
 /// How a request ended.

@@ -11,11 +11,13 @@
 
 pub(crate) mod announcements;
 pub(crate) mod back_off;
+pub(crate) mod balance;
 pub(crate) mod commands;
 pub(crate) mod control;
 pub(crate) mod entry;
 mod episodes;
 pub(crate) mod extent;
+pub(crate) mod freezing;
 pub(crate) mod hearing;
 pub(crate) mod holding;
 pub(crate) mod hosts;
@@ -23,10 +25,14 @@ pub(crate) mod items;
 pub(crate) mod leadership;
 pub(crate) mod meters;
 mod obey;
+pub(crate) mod operator;
+mod orders;
 pub(crate) mod published;
+pub(crate) mod returns;
 mod status;
 mod tables;
 pub(crate) mod transmit;
+pub(crate) mod wishes;
 pub(crate) mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,21 +40,24 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use self::commands::Commands;
+use self::control::{Evening, Tables};
 use self::entry::OwnEntry;
 use self::episodes::Episodes;
+use self::freezing::Freezing;
 use self::holding::{Holdings, Manner};
 use self::hosts::{Changes, Hosts, Notice};
 use self::items::{Claims, Items};
 use self::meters::Meters;
 use self::published::{News, Published};
 use self::transmit::{Parts, Transmit};
+use self::wishes::Wishes;
 use super::action::{Action, Report, StoredGroup};
 use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
 use super::requests::Known;
 use super::turn::{Row, Turn, Waiter};
 use crate::types::host::{BootId, Duty, Extent, FailedAcquire, HostDetail, HostHead, HostId, HostItem, Incarnation, Role, Sequence};
 use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
-use crate::types::message::{Message, MessageKind, Record};
+use crate::types::message::{CommandKind, Message, MessageKind, Record};
 use crate::types::policy::{AllFailed, GroupPolicy};
 use crate::types::time::Time;
 
@@ -130,6 +139,8 @@ pub(crate) struct Monitor {
     items: Items,
     holdings: Holdings,
     commands: Commands,
+    wishes: Wishes,
+    freezing: Freezing,
     published: Published,
     meters: Meters,
     own: OwnEntry,
@@ -151,6 +162,8 @@ pub(crate) struct Monitor {
     leader: Option<HostId>,
     /// Since when this host has been fit to serve without a break.
     well_since: Option<Time>,
+    /// Since when this host, as leader, has seen floating addresses uneven.
+    uneven_since: Option<Time>,
     /// Items that this host and another hold at the same time.
     rivals: BTreeSet<Item>,
     /// Addresses of the group's interface that carry no mark of ours.
@@ -179,6 +192,8 @@ impl Monitor {
             published,
             holdings: Holdings::default(),
             commands: Commands::default(),
+            wishes: Wishes::default(),
+            freezing: Freezing::default(),
             meters: Meters::default(),
             own: OwnEntry::new(detail),
             transmit: Transmit::new(now),
@@ -200,6 +215,7 @@ impl Monitor {
             settled_said: None,
             leader: None,
             well_since: None,
+            uneven_since: None,
             rivals: BTreeSet::new(),
             foreign: BTreeSet::new(),
             unproved: 0,
@@ -230,8 +246,7 @@ impl Monitor {
     /// A datagram of the group.
     pub(crate) fn hear(&mut self, turn: &mut Turn<'_>, heard: Heard) {
         let Heard { network, sender, number, arrival, records, .. } = heard;
-        let (about_group, about_hosts): (Vec<Record>, Vec<Record>) =
-            records.into_iter().partition(|record| matches!(record, Record::Addresses(_) | Record::Zone(_) | Record::Command(_)));
+        let (about_group, about_hosts): (Vec<Record>, Vec<Record>) = records.into_iter().partition(is_about_group);
         let waits = self.leader == Some(self.identity.id) && !self.is_known_settled(turn.now);
         let mut changes = self.hosts.hear(turn.now, network, sender, number, arrival, about_hosts);
         if changes.matters {
@@ -276,6 +291,9 @@ impl Monitor {
                 }
             }
             Record::Command(command) => changes.matters |= self.take_command(turn, command),
+            Record::Wish(wish) => changes.matters |= self.take_wish(turn, wish),
+            Record::Verdict(record) => changes.matters |= self.take_verdict(turn, record),
+            Record::Freeze(freeze) => changes.matters |= self.take_freeze(turn, freeze),
             Record::Head(_) | Record::Hearing(_) | Record::Detail(_) | Record::Items(_) => {}
         }
     }
@@ -472,10 +490,13 @@ impl Monitor {
         self.take_claims(now, &claims);
         self.note_settled(turn);
         self.follow_leader(turn);
+        self.note_frozen(turn);
         if self.leader == Some(self.identity.id) {
             self.lead(turn, &claims);
         } else {
             self.commands.drop_pending();
+            self.wishes.follow();
+            self.uneven_since = None;
         }
         self.take_over_found(turn);
         self.note_rivals(now);
@@ -512,7 +533,8 @@ impl Monitor {
             AllFailed::Release => true,
             AllFailed::Keep => false,
         };
-        if !is_well && gives_up && self.stop == Stop::Running {
+        // Nothing is moved in a frozen group, and what is given up would be moved or lost.
+        if !is_well && gives_up && !self.is_frozen(turn.now) && self.stop == Stop::Running {
             self.holdings.release_all(turn, &self.policy, Reason::TestFailed, Manner::Orderly);
         }
     }
@@ -592,7 +614,11 @@ impl Monitor {
             turn.report(Report::Expired { item, why });
         }
         let own = self.own_items(now);
-        let outcome = control::control(&self.tables(now, &own));
+        let mut tables = self.tables(now, &own);
+        tables.evening = self.evening(now, &tables);
+        let evened = self.take_orders(now, &mut tables);
+        let outcome = control::control(&tables);
+        self.answer_evened(now, &evened, &outcome);
         self.episodes.control(turn, &outcome);
         for decision in &outcome.decisions {
             turn.report(Report::Decided {
@@ -602,6 +628,9 @@ impl Monitor {
                 epoch: decision.epoch,
                 reason: decision.reason,
             });
+            if (decision.kind, decision.reason) == (CommandKind::Release, Reason::Home) {
+                self.items.note_return(now, &decision.item, decision.epoch);
+            }
             if decision.to == self.identity.id {
                 self.commands.note_given(&decision.item, decision.epoch);
                 self.obey_own(turn, decision);
@@ -614,6 +643,16 @@ impl Monitor {
         }
         self.decide_zone(turn, &own);
         self.episodes.configurations(turn, self.policy.shared.config_hash(), &self.hosts);
+    }
+
+    /// Whether floating addresses are evened out: when they have been uneven for so long.
+    fn evening(&mut self, now: Time, tables: &Tables) -> Evening {
+        let Some(after) = self.policy.shared.rebalance else { return Evening::Off };
+        if after.is_zero() {
+            return Evening::Due;
+        }
+        self.uneven_since = if control::is_uneven(tables) { self.uneven_since.or(Some(now)) } else { None };
+        if self.uneven_since.is_some_and(|since| now.since(since) >= after) { Evening::Due } else { Evening::Off }
     }
 
     fn decide_zone(&mut self, turn: &mut Turn<'_>, own: &BTreeMap<Item, HostItem>) {
@@ -697,7 +736,10 @@ impl Monitor {
             let name = |id: &HostId| self.hosts.get(*id).map_or_else(|| id.to_string(), hosts::Host::name);
             match notice {
                 Notice::Heard(host) => turn.report(Report::HostHeard { host, name: name(&host) }),
-                Notice::Left(host) => turn.report(Report::HostLeft { host, name: name(&host) }),
+                Notice::Left(host) => {
+                    turn.report(Report::HostLeft { host, name: name(&host) });
+                    self.items.end_returns(turn.now, host);
+                }
                 Notice::Silent(host, silent_for) => turn.report(Report::HostSilent { host, name: name(&host), silent_for }),
                 // The node settles these for all groups at once.
                 Notice::Duplicate { .. } | Notice::Outdated(_) => self.episodes.keep_for_node(notice),
@@ -723,6 +765,7 @@ impl Monitor {
             state: ItemState::NotServing,
             epoch: Epoch(0),
             kernel: false,
+            pinned: false,
             failed: None,
         };
         for address in &self.policy.preferred {
@@ -736,6 +779,7 @@ impl Monitor {
         for (item, held) in self.holdings.all() {
             let own = items.entry(item.clone()).or_insert_with(|| blank(item, held.prefix));
             (own.state, own.epoch, own.kernel) = (held.state, held.epoch, held.kernel);
+            own.pinned = held.is_pinned();
         }
         for (item, failures) in self.holdings.failures().all() {
             let prefix = self.items.get(item).map_or(0, |known| known.prefix);
@@ -762,7 +806,7 @@ impl Monitor {
             settled: self.settled,
             role: self.policy.role,
             spare: self.policy.preferred.is_empty(),
-            frozen: None,
+            frozen: self.frozen(now),
             restarting: false,
             config_hash: self.policy.shared.config_hash(),
             load: self.load.load,
@@ -786,6 +830,7 @@ impl Monitor {
         if head.settled && self.settled_said.is_none() {
             self.settled_said = Some((head.sequence, turn.now));
         }
+        let freeze = self.freeze_record(turn.now);
         let parts = Parts {
             me: self.identity.id,
             boot: self.identity.boot,
@@ -796,6 +841,8 @@ impl Monitor {
             items: &mut self.items,
             published: &self.published,
             commands: &self.commands,
+            wishes: &self.wishes,
+            freeze,
             leader: self.leader,
         };
         let message = self.transmit.info(turn.now, head, parts);
@@ -804,7 +851,6 @@ impl Monitor {
 
     /// Commands leave at once, beside their place in every `info`.
     fn send_commands(&self, turn: &mut Turn<'_>) {
-        use crate::types::message::CommandKind;
         let own = self.commands.own(self.identity.id, self.identity.boot);
         for (kind, wanted) in [(MessageKind::Release, CommandKind::Release), (MessageKind::Acquire, CommandKind::Acquire)] {
             let records: Vec<Record> = own.iter().filter(|command| command.kind == wanted).cloned().map(Record::Command).collect();
@@ -885,8 +931,9 @@ impl Monitor {
         let turn = self.unsettled.then(|| self.settles_turn_at());
         let back_offs = [self.commands.deadline(now), self.holdings.failures().deadline(now)];
         let all = [self.hosts.deadline(shared.timeout), settles, stores, turn];
+        let operators = [self.wishes.deadline(), self.freezing.deadline(now)];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
-        let soonest = all.into_iter().chain(back_offs).flatten().filter(|time| *time > self.ticked_at).min();
+        let soonest = all.into_iter().chain(back_offs).chain(operators).flatten().filter(|time| *time > self.ticked_at).min();
         let sends = if self.is_mute() { self.transmit.next_beat() } else { self.transmit.deadline(self.haste_gap()) };
         soonest.map_or(sends, |soonest| soonest.min(sends))
     }
@@ -907,6 +954,14 @@ impl Monitor {
     pub(crate) fn knows(&self, item: &Item) -> bool {
         let configured = self.policy.preferred.iter().chain(&self.policy.floating).any(|address| Item::Address(address.address) == *item);
         configured || self.items.get(item).is_some_and(|known| !known.tombstone)
+    }
+}
+
+/// Whether a record is about the group as a whole, and not about one host.
+fn is_about_group(record: &Record) -> bool {
+    match record {
+        Record::Addresses(_) | Record::Zone(_) | Record::Command(_) | Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => true,
+        Record::Head(_) | Record::Hearing(_) | Record::Detail(_) | Record::Items(_) => false,
     }
 }
 

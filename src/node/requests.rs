@@ -5,10 +5,16 @@ use std::time::Duration;
 use super::Node;
 use super::action::{Action, Report};
 use super::event::{Answer, GroupIndex, Outcome, Request, Token};
+use super::monitor::freezing::Wanted;
+use super::monitor::operator::Answered;
 use super::turn::Waiter;
 use crate::types::host::Duty;
 use crate::types::item::Item;
+use crate::types::message::WishKind;
 use crate::types::time::Time;
+
+/// A leader answers a wish that waits for nothing within a few heartbeats, if there is one.
+const LEADER_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// A drain that is waited for.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,6 +35,13 @@ impl Node {
             Request::Drain { group, timeout, reason } => self.drain(now, token, group.as_deref(), timeout, reason, actions),
             Request::Expire { group, item } => Some(self.expire(now, group.as_deref(), &item, actions)),
             Request::Forget { group, host } => Some(self.forget(now, group.as_deref(), &host, actions)),
+            Request::Freeze { group, duration } => self.freeze(now, token, group.as_deref(), Wanted::Frozen(duration), actions),
+            Request::Thaw { group } => self.freeze(now, token, group.as_deref(), Wanted::Thawed, actions),
+            Request::Move { group, item, to, timeout } => {
+                let order = Order { item, to, timeout };
+                self.move_item(now, token, group.as_deref(), order, actions)
+            }
+            Request::Rebalance { group } => self.rebalance(now, token, group.as_deref(), actions),
         };
         if let Some(answer) = answer {
             actions.push(Action::Reply { token, answer });
@@ -172,6 +185,75 @@ impl Node {
         one_of(results, format!("no host {host:?} is known in any of these groups"))
     }
 
+    fn freeze(&mut self, now: Time, token: Token, group: Option<&str>, wanted: Wanted, actions: &mut Vec<Action>) -> Option<Answer> {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return Some(refused),
+        };
+        self.gatherings.insert(token, Gathering::of(groups.len()));
+        for group in groups {
+            self.with(now, actions, group, |monitor, turn| monitor.freeze(turn, token, wanted));
+        }
+        None
+    }
+
+    /// Passes the wish on to the leader of the group that knows the item.
+    fn move_item(&mut self, now: Time, token: Token, group: Option<&str>, order: Order, actions: &mut Vec<Action>) -> Option<Answer> {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return Some(refused),
+        };
+        let Order { item, to, timeout } = order;
+        let knows = |group: &GroupIndex| self.monitors.get(group.0).is_some_and(|monitor| monitor.knows(&item));
+        let Some(group) = groups.into_iter().find(knows) else {
+            return Some(Answer::Refused { why: format!("{item} is not known in any of these groups") });
+        };
+        let monitor = self.monitors.get(group.0)?;
+        let to = match to {
+            None => None,
+            Some(name) => match monitor.find_host(&name) {
+                Some(host) => Some(host),
+                None => {
+                    let (group, known) = (&monitor.policy().name, monitor.host_names().join(", "));
+                    return Some(Answer::Refused { why: format!("no host {name:?} in group {group}; it knows {known}") });
+                }
+            },
+        };
+        self.gatherings.insert(token, Gathering::of(1));
+        self.with(now, actions, group, |monitor, turn| monitor.wish(turn, token, WishKind::Move { item, to }, timeout));
+        None
+    }
+
+    fn rebalance(&mut self, now: Time, token: Token, group: Option<&str>, actions: &mut Vec<Action>) -> Option<Answer> {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return Some(refused),
+        };
+        self.gatherings.insert(token, Gathering::of(groups.len()));
+        for group in groups {
+            self.with(now, actions, group, |monitor, turn| monitor.wish(turn, token, WishKind::Rebalance, LEADER_TIME_MAX));
+        }
+        None
+    }
+
+    /// Answers requests of which every group that they mean has been heard.
+    pub(super) fn gather_answers(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let answers: Vec<Answered> = self.monitors.iter_mut().flat_map(|monitor| monitor.take_answers(now)).collect();
+        for (token, answer) in answers {
+            let Some(gathering) = self.gatherings.get_mut(&token) else { continue };
+            match answer {
+                Ok(message) => gathering.done.push(message),
+                Err(why) => gathering.refused.push(why),
+            }
+            gathering.left = gathering.left.saturating_sub(1);
+            if gathering.left == 0
+                && let Some(gathering) = self.gatherings.remove(&token)
+            {
+                actions.push(Action::Reply { token, answer: gathering.answer() });
+            }
+        }
+    }
+
     /// Answers requests whose effect was to be on disk first.
     pub(super) fn reply_stored(requests: Vec<(Token, String)>, outcome: &Outcome, actions: &mut Vec<Action>) {
         for (token, message) in requests {
@@ -185,6 +267,38 @@ impl Node {
             };
             actions.push(Action::Reply { token, answer });
         }
+    }
+}
+
+/// Where an address is to be, and how long the operator waits for it.
+struct Order {
+    item: Item,
+    /// By id or name; `None`: home.
+    to: Option<String>,
+    timeout: Duration,
+}
+
+/// A request that waits for one or more groups.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Gathering {
+    /// How many groups have not answered yet.
+    left: usize,
+    done: Vec<String>,
+    refused: Vec<String>,
+}
+
+impl Gathering {
+    fn of(groups: usize) -> Self {
+        Self { left: groups, done: Vec::new(), refused: Vec::new() }
+    }
+
+    /// Refused if any group refuses; then what others have done is said as well.
+    fn answer(mut self) -> Answer {
+        if self.refused.is_empty() {
+            return Answer::Done { message: self.done.join("; ") };
+        }
+        self.refused.extend(self.done);
+        Answer::Refused { why: self.refused.join("; ") }
     }
 }
 

@@ -1,18 +1,18 @@
 //! `raisctl status` for people: a sentence for each group, what is wrong, then who serves what.
 //!
-//! Owns the order and the words. Everything comes from one [`View`]; nothing is computed that it does not say.
+//! Owns the order and the words. Everything comes from one [`View`]; what the loss of a host would do is simulated on it.
 
+use crate::node::simulate::losses_not_survived;
 use crate::types::view::{GroupView, SelfView, View};
 
-use self::names::Names;
 use self::served::Served;
+use super::names::Names;
 use super::terminal::{Terminal, Tone};
 use super::words::{count, list, millis, printable};
 use super::zone;
 
 mod addresses;
 mod hosts;
-mod names;
 pub mod served;
 
 /// The most addresses, hosts or failures that a sentence names; more make it unreadable and stand in the tables.
@@ -59,7 +59,7 @@ pub fn is_whole(view: &View) -> bool {
     view.groups.iter().all(|group| Served::of(group).is_whole())
 }
 
-/// `www: 3 of 4 hosts, all served`.
+/// `www: 3 of 4 hosts, all served; survives the loss of any one host: yes`.
 fn sentence(group: &GroupView, terminal: Terminal) -> String {
     let served = Served::of(group);
     let names = Names::of(group);
@@ -86,12 +86,26 @@ fn sentence(group: &GroupView, terminal: Terminal) -> String {
         clauses.push(terminal.paint(Tone::Doubtful, "no leader known"));
     }
     if group.frozen {
-        clauses.push(terminal.paint(Tone::Doubtful, "frozen"));
+        let left = group.frozen_remaining_ms.map_or_else(String::new, |left| format!(" for another {}", millis(left)));
+        clauses.push(terminal.paint(Tone::Doubtful, &format!("frozen{left}")));
     }
     if group.hosts.iter().any(|host| host.is_self && !host.settled) {
         clauses.push(terminal.paint(Tone::Doubtful, "this host is still listening"));
     }
-    format!("{}: {}", printable(&group.name), clauses.join(", "))
+    format!("{}: {}{}", printable(&group.name), clauses.join(", "), survival(group, &names, terminal))
+}
+
+/// `; survives the loss of any one host: yes`.
+fn survival(group: &GroupView, names: &Names, terminal: Terminal) -> String {
+    if group.addresses.is_empty() || group.placement != "leader" {
+        return String::new();
+    }
+    let lost = losses_not_survived(group);
+    let answer = match lost.as_slice() {
+        [] => terminal.paint(Tone::Good, "yes"),
+        lost => terminal.paint(Tone::Doubtful, &format!("no ({})", list(&names.all(lost), NAMED_MAX))),
+    };
+    format!("; survives the loss of any one host: {answer}")
 }
 
 /// What an operator has to know beside who serves what.

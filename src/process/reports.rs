@@ -67,6 +67,9 @@ pub(super) fn log(group: &str, report: &Report) {
             info!(group, why, "{said}");
         }
         Report::Expired { item, why } => info!(group, %item, "{item} has expired: {why}"),
+        Report::Frozen { by, left } => {
+            warn!(group, %by, "frozen for {} s, asked for on {by}: no address moves, whatever happens; `raisctl thaw` ends it", left.as_secs());
+        }
         Report::HostHeard { host, name } => info!(group, %host, "host {} is heard", who(*host, name)),
         Report::HostLeft { host, name } => info!(group, %host, "host {} has stopped in order", who(*host, name)),
         Report::HostSilent { host, name, silent_for } => {
@@ -97,6 +100,10 @@ pub(super) fn log(group: &str, report: &Report) {
         Report::StoreFailed { why } => {
             error!(group, "state could not be written, a restart would not know it: {why}");
         }
+        Report::Thawed { by } => match by {
+            Some(by) => info!(group, %by, "thawed, asked for on {by}: addresses move again"),
+            None => info!(group, "the time of the freeze has ended: addresses move again"),
+        },
         Report::TestFailed { test, why } => {
             warn!(group, test, trap = "test-failed", "test {test} fails: {why}; this host gives up what it serves");
         }

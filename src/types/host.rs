@@ -186,6 +186,8 @@ pub struct HostItem {
     pub epoch: Epoch,
     /// The host's kernel has it, gate open.
     pub kernel: bool,
+    /// The operator has moved it here: it stays until another reason moves it.
+    pub pinned: bool,
     /// Failed acquires.
     pub failed: Option<FailedAcquire>,
 }

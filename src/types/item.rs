@@ -188,6 +188,8 @@ pub enum Reason {
     Late,
     /// The operator asked for the move.
     Moved,
+    /// The holder's `accept` does not hold it any more.
+    NotAccepted,
     /// Evens out floating addresses.
     Rebalanced,
     /// Others removed the address from the interface again and again.
@@ -216,6 +218,7 @@ impl Reason {
             Self::LostMajority => "lost-majority",
             Self::Late => "late",
             Self::Moved => "moved",
+            Self::NotAccepted => "not-accepted",
             Self::Rebalanced => "rebalanced",
             Self::RemovedByOthers => "removed-by-others",
             Self::Stopped => "stopped",

@@ -9,6 +9,7 @@
 //!              Addresses..                                             the service-address database
 //!              Zone..                                                  the leader's list
 //!              Command..                                               commands not yet answered
+//!              Wish.. Verdict.. Freeze                                 what operators want, the leader's word on it
 //!   acquire  = Command     release = Command                           the leader to one host
 //! ```
 //!
@@ -77,6 +78,12 @@ pub enum Record {
     Zone(ZoneRecord),
     /// An acquire or release.
     Command(Command),
+    /// What an operator wishes of the leader.
+    Wish(Wish),
+    /// The leader's word on a wish.
+    Verdict(VerdictRecord),
+    /// Whether the group is frozen.
+    Freeze(Freeze),
 }
 
 /// Whom host `by` hears.
@@ -156,6 +163,18 @@ pub struct AddressRecord {
     pub epoch: Epoch,
     /// It has expired; outranks every entry of the same or a lower epoch.
     pub tombstone: bool,
+    /// Its returns to its preferred host; `None`: it never came back from another.
+    #[serde(default)]
+    pub returned: Option<Returned>,
+}
+
+/// Returns of an address to its preferred host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Returned {
+    /// How long ago the last was.
+    pub ago: Duration,
+    /// How many in a row came within ten minutes of the one before: each doubles `failback`.
+    pub quick: u32,
 }
 
 /// A part of the leader's list for the zone. At most [`RECORD_MEMBERS_MAX`] addresses; an empty list takes one part.
@@ -212,4 +231,115 @@ pub struct CommandItem {
     pub epoch: Epoch,
     /// Why.
     pub reason: Reason,
+}
+
+/// What an operator wishes of the leader. The host that he asked repeats it until it has the leader's word, so that a new
+/// leader learns of it as well.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Wish {
+    /// The host that was asked.
+    pub by: HostId,
+    /// Its start.
+    pub boot: BootId,
+    /// The `info` of `by` that said so.
+    pub sequence: Sequence,
+    /// Counted per boot: a wish that is repeated keeps its number.
+    pub number: u64,
+    /// How much longer the operator waits.
+    pub left: Duration,
+    /// What he wishes.
+    pub kind: WishKind,
+}
+
+/// What an operator may wish of the leader.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum WishKind {
+    /// An item is to be somewhere.
+    Move {
+        /// The item.
+        item: Item,
+        /// Where; `None`: at its preferred host.
+        to: Option<HostId>,
+    },
+    /// Floating addresses are to be evened out, once.
+    Rebalance,
+}
+
+/// The leader's word on a wish, repeated as long as the wish is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    /// The leader.
+    pub leader: HostId,
+    /// The `info` of the leader that said so.
+    pub sequence: Sequence,
+    /// The host that was asked.
+    pub to: HostId,
+    /// Its start.
+    pub boot: BootId,
+    /// The number of the wish.
+    pub number: u64,
+    /// What has become of it.
+    pub verdict: Verdict,
+}
+
+/// What has become of a wish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The item has come to this host.
+    Done(HostId),
+    /// The item was at this host already.
+    There(HostId),
+    /// So many floating addresses have been told to move.
+    Evened {
+        /// None: they were even.
+        moves: u32,
+    },
+    /// The rules do not allow it.
+    Refused {
+        /// Why not.
+        why: Refusal,
+        /// The host that it is about.
+        host: Option<HostId>,
+    },
+}
+
+/// Why a leader refuses a wish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Nobody in the group knows the item.
+    Unknown,
+    /// The group is frozen.
+    Frozen,
+    /// No live host prefers the item.
+    NoHome,
+    /// It is on its way to a host that another operator has named.
+    OrderedElsewhere,
+    /// The host is not live.
+    HostAway,
+    /// Not all of the host's entry is known, or it replaces its own program.
+    HostBusy,
+    /// The host's tests fail, or it is an observer.
+    HostNotOk,
+    /// The host has not listened long enough.
+    HostNotSettled,
+    /// The host is quiesced.
+    HostQuiesced,
+    /// The host is draining.
+    HostDraining,
+    /// The host's `accept` does not hold the item.
+    HostNotAccepting,
+    /// The host has failed to acquire the item.
+    HostInBackOff,
+}
+
+/// Whether the group is frozen: the newest word of an operator, which every host repeats. Of two the one with the higher
+/// (number, host) is newer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Freeze {
+    /// One above the newest that was known where it was said.
+    pub number: u64,
+    /// The host that was asked.
+    pub by: HostId,
+    /// How much longer nothing is moved; zero: the group is thawed.
+    pub left: Duration,
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::host::{HostId, Incarnation, Role};
-use super::policy::{AllFailed, Assign};
+use super::policy::{AllFailed, Assign, WhenEmpty};
 
 /// What one host knows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -28,10 +28,13 @@ pub struct SelfView {
     /// Its id.
     pub id: HostId,
     /// For people.
+    #[serde(default)]
     pub name: String,
     /// Its control addresses.
+    #[serde(default)]
     pub control: Vec<IpAddr>,
     /// Its start count.
+    #[serde(default)]
     pub incarnation: Incarnation,
     /// Version of its program.
     #[serde(default)]
@@ -67,7 +70,11 @@ pub struct GroupView {
     /// Whom this host holds to be leader.
     pub leader: Option<HostId>,
     /// No moves at all.
+    #[serde(default)]
     pub frozen: bool,
+    /// How much longer; `null`: it is not frozen.
+    #[serde(default)]
+    pub frozen_remaining_ms: Option<u64>,
     /// What placement reads of the configuration.
     pub policy: PolicyView,
     /// All hosts known, ordered by id.
@@ -96,10 +103,34 @@ pub struct PolicyView {
     /// What happens when every host fails its tests.
     #[serde(default = "all_failed_default")]
     pub all_failed: AllFailed,
+    /// How long an address is known that no live host prefers.
+    #[serde(default = "orphan_lifetime_default")]
+    pub orphan_lifetime_ms: u64,
+    /// What decides who is in the zone; `null`: the group has none.
+    #[serde(default)]
+    pub zone: Option<ZonePolicyView>,
 }
 
 fn all_failed_default() -> AllFailed {
     AllFailed::Release
+}
+
+/// A year, as in the configuration.
+fn orphan_lifetime_default() -> u64 {
+    365 * 24 * 3600 * 1000
+}
+
+/// What decides who is in the zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ZonePolicyView {
+    /// Percent.
+    pub high_water: u32,
+    /// Percent.
+    pub low_water: u32,
+    /// Per family.
+    pub min_addresses: u32,
+    /// What is answered when nobody is left.
+    pub when_empty: WhenEmpty,
 }
 
 /// One host.
@@ -108,49 +139,65 @@ pub struct HostView {
     /// Its id.
     pub id: HostId,
     /// For people.
+    #[serde(default)]
     pub name: String,
     /// Its tests pass.
     pub ok: bool,
     /// Acquires nothing.
+    #[serde(default)]
     pub quiesced: bool,
     /// Gives up what it holds.
+    #[serde(default)]
     pub draining: bool,
     /// Has listened long enough.
+    #[serde(default = "yes")]
     pub settled: bool,
     /// Not heard for `timeout`.
     #[serde(default)]
     pub silent: bool,
     /// Server or observer.
+    #[serde(default)]
     pub role: Role,
     /// Brings no preferred address.
     pub spare: bool,
     /// This host.
-    #[serde(rename = "self")]
+    #[serde(rename = "self", default)]
     pub is_self: bool,
     /// Since its newest `info`.
+    #[serde(default)]
     pub age_ms: u64,
     /// How long it may serve after it; `null`: unbounded.
+    #[serde(default)]
     pub promise_ms: Option<u64>,
     /// Load.
+    #[serde(default)]
     pub load: u32,
     /// Capacity.
+    #[serde(default = "one")]
     pub capacity: u32,
     /// Load by capacity; `null` with capacity 0.
+    #[serde(default)]
     pub utilization: Option<f64>,
     /// Version of its program.
+    #[serde(default)]
     pub version: String,
     /// Group-wide keys, hashed.
+    #[serde(default)]
     pub config_hash: String,
     /// Hosts that report hearing it.
+    #[serde(default)]
     pub heard_by: Vec<HostId>,
     /// Whether this host has its entry whole.
     #[serde(default = "yes")]
     pub complete: bool,
     /// Its preferred addresses.
+    #[serde(default)]
     pub preferred: Vec<IpAddr>,
     /// What it may be given; empty: anything.
+    #[serde(default)]
     pub accept: Vec<AcceptView>,
     /// What it holds.
+    #[serde(default)]
     pub serving: Vec<ServingView>,
     /// Failed acquires in back-off.
     #[serde(default)]
@@ -159,6 +206,11 @@ pub struct HostView {
 
 fn yes() -> bool {
     true
+}
+
+/// A host of which no load is known is idle.
+fn one() -> u32 {
+    1
 }
 
 /// An address or a network.
@@ -225,20 +277,39 @@ pub struct AddressView {
     /// Hosts that hold it.
     pub served_by: Vec<HostId>,
     /// Hosts whose kernel has it.
+    #[serde(default)]
     pub kernel: Vec<HostId>,
     /// Its highest epoch.
+    #[serde(default)]
     pub epoch: u64,
     /// How long it has been in this state at these hosts, as seen from here.
+    #[serde(default)]
     pub since_ms: u64,
     /// Why.
+    #[serde(default)]
     pub reason: String,
+    /// The operator has moved it there: it stays until another reason moves it.
+    #[serde(default)]
+    pub pinned: bool,
+    /// How long its preferred host must have been well to get it back; `null`: it never does, or there is none.
+    #[serde(default)]
+    pub failback_ms: Option<u64>,
+    /// How often that has doubled because returns did not last.
+    #[serde(default)]
+    pub failback_doublings: u32,
+    /// Until its preferred host, which is well, gets it back; `null`: that is not being waited for.
+    #[serde(default)]
+    pub failback_remaining_ms: Option<u64>,
     /// Until it expires; `null`: it is not orphaned.
     pub orphan_remaining_ms: Option<u64>,
     /// In the zone.
+    #[serde(default)]
     pub advertised: bool,
     /// Time in which nobody held it, as seen from here.
+    #[serde(default)]
     pub unserved_ms_total: u64,
     /// Time in which more than one host held it, as seen from here.
+    #[serde(default)]
     pub double_ms_total: u64,
 }
 

@@ -7,12 +7,15 @@
 
 mod host;
 mod item;
+mod wish;
 
 use std::net::IpAddr;
 
 use super::bytes::{Flaw, Layout, Reader, put_count, put_number, take_count};
 use crate::types::host::{BootId, HostHead, HostId, Incarnation, Sequence};
-use crate::types::message::{Command, CommandKind, DetailRecord, HearingRecord, ItemsRecord, Record, ZoneRecord};
+use crate::types::message::{
+    Command, CommandKind, DetailRecord, Freeze, HearingRecord, ItemsRecord, Record, VerdictRecord, Wish, ZoneRecord,
+};
 
 /// Bytes before the payload of a record: kind and length.
 pub(super) const RECORD_HEADER_BYTES: usize = 3;
@@ -27,6 +30,9 @@ const ITEMS: u8 = 4;
 const ADDRESSES: u8 = 5;
 const ZONE: u8 = 6;
 const COMMAND: u8 = 7;
+const WISH: u8 = 8;
+const VERDICT: u8 = 9;
+const FREEZE: u8 = 10;
 
 /// A record's payload.
 #[derive(Debug)]
@@ -97,6 +103,18 @@ pub(super) fn encode(record: &Record) -> Result<Encoded, Flaw> {
             put_number(&mut fixed, based_on.0);
             (COMMAND, Some(Members::of(items)?))
         }
+        Record::Wish(wish) => {
+            wish.put(&mut fixed)?;
+            (WISH, None)
+        }
+        Record::Verdict(verdict) => {
+            verdict.put(&mut fixed)?;
+            (VERDICT, None)
+        }
+        Record::Freeze(freeze) => {
+            freeze.put(&mut fixed)?;
+            (FREEZE, None)
+        }
     };
     Ok(Encoded { kind, fixed, members })
 }
@@ -138,6 +156,9 @@ fn record(kind: u8, mut from: Reader<'_>) -> Result<Option<Record>, Flaw> {
             based_on: Sequence(from.number("sequence")?),
             items: members(from)?,
         }),
+        WISH => Record::Wish(Wish::take(from)?),
+        VERDICT => Record::Verdict(VerdictRecord::take(from)?),
+        FREEZE => Record::Freeze(Freeze::take(from)?),
         _ => return Ok(None),
     }))
 }

@@ -10,7 +10,7 @@ use super::bytes::Flaw;
 use super::header::HEADER_BYTES;
 use super::seal::TAG_BYTES;
 use crate::types::host::{BootId, EntryVersion, HostDetail, HostId};
-use crate::types::message::{Command, DetailRecord, HearingRecord, ItemsRecord, Record, ZoneRecord};
+use crate::types::message::{Command, DetailRecord, HearingRecord, ItemsRecord, Record, VerdictRecord, Wish, ZoneRecord};
 
 /// What header and seal leave of a datagram.
 pub(super) const BODY_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - TAG_BYTES;
@@ -159,5 +159,8 @@ fn name(record: &Record) -> String {
         Record::Addresses(_) => "service-address database".to_owned(),
         Record::Zone(ZoneRecord { leader, part, .. }) => format!("part {part} of the zone list of {leader}"),
         Record::Command(Command { leader, to, .. }) => format!("command of {leader} to {to}"),
+        Record::Wish(Wish { by, number, .. }) => format!("wish {number} of {by}"),
+        Record::Verdict(VerdictRecord { leader, to, number, .. }) => format!("verdict of {leader} on wish {number} of {to}"),
+        Record::Freeze(_) => "freeze".to_owned(),
     }
 }

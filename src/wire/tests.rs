@@ -72,6 +72,7 @@ fn samples() -> Vec<Record> {
         state: ItemState::Online,
         epoch: Epoch(3),
         kernel: true,
+        pinned: false,
         failed: Some(FailedAcquire { count: 2, back_off: Duration::from_secs(10) }),
     };
     vec![
@@ -108,6 +109,7 @@ fn samples() -> Vec<Record> {
             lifetime: Duration::from_secs(31_536_000),
             epoch: Epoch(3),
             tombstone: false,
+            returned: None,
         }]),
         Record::Zone(ZoneRecord { leader: host(1), serial: 42, part: 0, parts: 1, addresses: vec![Ipv4Addr::new(192, 0, 2, 2).into()] }),
         command(Reason::Assigned),
@@ -237,6 +239,7 @@ fn a_prefix_length_must_fit_the_kind_of_item() {
             lifetime: Duration::ZERO,
             epoch: Epoch(0),
             tombstone: false,
+            returned: None,
         }]);
         bodies(&[record]).err()
     };

@@ -26,6 +26,7 @@ pub(crate) fn pack(records: Vec<Record>) -> Vec<Vec<Record>> {
 fn weigh(record: &Record) -> usize {
     match record {
         Record::Head(_) | Record::Detail(_) => 5,
+        Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => 3,
         Record::Hearing(report) => report.heard.len() + 1,
         Record::Items(items) => items.items.len() + 1,
         Record::Addresses(addresses) => addresses.len(),
@@ -40,7 +41,7 @@ fn chunks<T: Clone>(list: &[T]) -> Vec<Vec<T>> {
 
 fn cut(record: Record) -> Vec<Record> {
     match record {
-        Record::Head(_) | Record::Detail(_) => vec![record],
+        Record::Head(_) | Record::Detail(_) | Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => vec![record],
         Record::Zone(ZoneRecord { .. }) => vec![record],
         Record::Hearing(report) => {
             let piece = |heard| Record::Hearing(HearingRecord { heard, ..report.clone() });

@@ -169,6 +169,8 @@ fn lines(record: &Record) -> Vec<Line> {
             vec![line("Zone".to_owned(), format!("serial {} of {}: {all}", zone.serial, name(zone.leader)))]
         }
         Record::Command(command) => command_lines(command),
+        // No operator wishes anything here.
+        Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => vec![line("Wish".to_owned(), format!("{record:?}"))],
     }
 }
 

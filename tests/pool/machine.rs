@@ -151,6 +151,9 @@ impl Machine {
         let mut stored = stored.clone();
         for address in &mut stored.addresses {
             address.orphaned += now.since(*written);
+            if let Some(returned) = &mut address.returned {
+                returned.ago += now.since(*written);
+            }
             address.home_served = address.home_served.map(|ago| ago + now.since(*written));
         }
         stored

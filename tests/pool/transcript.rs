@@ -107,6 +107,9 @@ fn kinds(records: &[Record]) -> String {
             Record::Addresses(addresses) => format!("addresses({})", addresses.len()),
             Record::Zone(zone) => format!("zone({} {})", zone.serial, zone.addresses.len()),
             Record::Command(command) => format!("command({:?} to {})", command.kind, command.to),
+            Record::Wish(wish) => format!("wish({} of {})", wish.number, wish.by),
+            Record::Verdict(verdict) => format!("verdict({} of {})", verdict.number, verdict.to),
+            Record::Freeze(freeze) => format!("freeze({} {:?})", freeze.number, freeze.left),
         })
         .collect();
     words.join(" ")

@@ -14,8 +14,8 @@ use raisd::types::host::{
 };
 use raisd::types::item::{Epoch, Item, ItemState, Reason};
 use raisd::types::message::{
-    AddressRecord, Command, CommandItem, CommandKind, DetailRecord, HearingRecord, ItemsRecord, Message, MessageKind, Record,
-    VersionedItem, ZoneRecord,
+    AddressRecord, Command, CommandItem, CommandKind, DetailRecord, Freeze, HearingRecord, ItemsRecord, Message, MessageKind, Record,
+    Refusal, Returned, Verdict, VerdictRecord, VersionedItem, Wish, WishKind, ZoneRecord,
 };
 use raisd::wire::DURATION_MAX;
 
@@ -48,6 +48,9 @@ fn record() -> impl Strategy<Value = Record> {
         vec(address_record(), 0..200).prop_map(Record::Addresses),
         zone().prop_map(Record::Zone),
         command().prop_map(Record::Command),
+        wish().prop_map(Record::Wish),
+        verdict().prop_map(Record::Verdict),
+        (number(), host(), duration()).prop_map(|(number, by, left)| Record::Freeze(Freeze { number, by, left })),
     ]
 }
 
@@ -111,10 +114,10 @@ fn detail() -> impl Strategy<Value = HostDetail> {
 fn versioned_item() -> impl Strategy<Value = VersionedItem> {
     let states = select(vec![ItemState::NotServing, ItemState::Acquiring, ItemState::Online, ItemState::Releasing]);
     let failed = option::of((any::<u32>(), duration()).prop_map(|(count, back_off)| FailedAcquire { count, back_off }));
-    let present = (version(), item(), any::<[bool; 3]>(), states, number(), failed).prop_map(
-        |(version, (item, prefix), [preferred, floating, kernel], state, epoch, failed)| VersionedItem::Present {
+    let present = (version(), item(), any::<[bool; 4]>(), states, number(), failed).prop_map(
+        |(version, (item, prefix), [preferred, floating, kernel, pinned], state, epoch, failed)| VersionedItem::Present {
             version,
-            item: HostItem { item, prefix, preferred, floating, state, epoch: Epoch(epoch), kernel, failed },
+            item: HostItem { item, prefix, preferred, floating, state, epoch: Epoch(epoch), kernel, pinned, failed },
         },
     );
     let gone = (version(), item()).prop_map(|(version, (item, _))| VersionedItem::Gone { version, item });
@@ -122,8 +125,9 @@ fn versioned_item() -> impl Strategy<Value = VersionedItem> {
 }
 
 fn address_record() -> impl Strategy<Value = AddressRecord> {
-    (item(), option::of(host()), any::<[bool; 2]>(), duration(), option::of(duration()), duration(), number()).prop_map(
-        |((item, prefix), preferred_host, [floating, tombstone], orphaned, home_served, lifetime, epoch)| AddressRecord {
+    let returned = option::of((duration(), any::<u32>()).prop_map(|(ago, quick)| Returned { ago, quick }));
+    (item(), option::of(host()), any::<[bool; 2]>(), duration(), option::of(duration()), duration(), number(), returned).prop_map(
+        |((item, prefix), preferred_host, [floating, tombstone], orphaned, home_served, lifetime, epoch, returned)| AddressRecord {
             item,
             prefix,
             preferred_host,
@@ -133,8 +137,40 @@ fn address_record() -> impl Strategy<Value = AddressRecord> {
             lifetime,
             epoch: Epoch(epoch),
             tombstone,
+            returned,
         },
     )
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let kind =
+        prop_oneof![(item(), option::of(host())).prop_map(|((item, _), to)| WishKind::Move { item, to }), Just(WishKind::Rebalance),];
+    (host(), boot(), sequence(), number(), duration(), kind).prop_map(|(by, boot, sequence, number, left, kind)| Wish {
+        by,
+        boot,
+        sequence,
+        number,
+        left,
+        kind,
+    })
+}
+
+fn verdict() -> impl Strategy<Value = VerdictRecord> {
+    let why = select(vec![Refusal::Unknown, Refusal::Frozen, Refusal::NoHome, Refusal::HostAway, Refusal::HostInBackOff]);
+    let verdict = prop_oneof![
+        host().prop_map(Verdict::Done),
+        host().prop_map(Verdict::There),
+        any::<u32>().prop_map(|moves| Verdict::Evened { moves }),
+        (why, option::of(host())).prop_map(|(why, host)| Verdict::Refused { why, host }),
+    ];
+    (host(), sequence(), host(), boot(), number(), verdict).prop_map(|(leader, sequence, to, boot, number, verdict)| VerdictRecord {
+        leader,
+        sequence,
+        to,
+        boot,
+        number,
+        verdict,
+    })
 }
 
 fn zone() -> impl Strategy<Value = ZoneRecord> {

@@ -11,8 +11,8 @@ use raisd::types::host::{
 };
 use raisd::types::item::{Epoch, Item, ItemState, Reason};
 use raisd::types::message::{
-    AddressRecord, Command, CommandItem, CommandKind, DetailRecord, HearingRecord, ItemsRecord, Message, MessageKind, Record,
-    VersionedItem, ZoneRecord,
+    AddressRecord, Command, CommandItem, CommandKind, DetailRecord, Freeze, HearingRecord, ItemsRecord, Message, MessageKind, Record,
+    Refusal, Returned, Verdict, VerdictRecord, VersionedItem, Wish, WishKind, ZoneRecord,
 };
 use raisd::wire::seal::{Key, KeyId, KeyUse, Protection};
 use raisd::wire::{Inbound, Outbound};
@@ -117,7 +117,9 @@ fn said(record: &Record) -> Vec<String> {
         std::iter::once(first).chain(list.iter().map(|member| format!("    {member:?}"))).collect()
     }
     match record {
-        Record::Head(_) | Record::Detail(_) | Record::Zone(_) => format!("{record:#?}").lines().map(str::to_owned).collect(),
+        Record::Head(_) | Record::Detail(_) | Record::Zone(_) | Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => {
+            format!("{record:#?}").lines().map(str::to_owned).collect()
+        }
         Record::Hearing(hearing) => members(&HearingRecord { heard: vec![], ..hearing.clone() }, &hearing.heard),
         Record::Items(list) => members(&ItemsRecord { items: vec![], ..list.clone() }, &list.items),
         Record::Addresses(addresses) => members(&Record::Addresses(vec![]), addresses),
@@ -188,6 +190,7 @@ fn own_entry(host: HostId, boot_id: BootId) -> Vec<Record> {
         state: ItemState::Online,
         epoch: Epoch(3),
         kernel: true,
+        pinned: true,
         failed: None,
     };
     let failed = HostItem {
@@ -198,6 +201,7 @@ fn own_entry(host: HostId, boot_id: BootId) -> Vec<Record> {
         state: ItemState::NotServing,
         epoch: Epoch(4),
         kernel: false,
+        pinned: false,
         failed: Some(FailedAcquire { count: 2, back_off: Duration::from_secs(10) }),
     };
     vec![
@@ -278,6 +282,7 @@ fn shared(host: HostId, boot_id: BootId) -> Vec<Record> {
         lifetime: Duration::from_secs(31_536_000),
         epoch: Epoch(3),
         tombstone: false,
+        returned: Some(Returned { ago: Duration::from_secs(84), quick: 2 }),
     };
     let expired = AddressRecord {
         item: Item::Address(ip("2001:db8::99")),
@@ -289,6 +294,7 @@ fn shared(host: HostId, boot_id: BootId) -> Vec<Record> {
         lifetime: Duration::from_secs(31_536_000),
         epoch: Epoch(300),
         tombstone: true,
+        returned: None,
     };
     let relayed = HostHead {
         sequence: Sequence(77),
@@ -312,6 +318,31 @@ fn shared(host: HostId, boot_id: BootId) -> Vec<Record> {
     ]
 }
 
+/// What operators want: wishes of another host and of this one, the leader's words on them, a freeze and its end.
+fn wanted(host: HostId, boot_id: BootId) -> Vec<Record> {
+    let item = Item::Address(ip("192.0.2.11"));
+    let other = id("10.0.0.12");
+    let wish = |number, kind| {
+        Record::Wish(Wish { by: other, boot: boot(0x40), sequence: Sequence(77), number, left: Duration::from_secs(59), kind })
+    };
+    let verdict = |number, verdict| {
+        Record::Verdict(VerdictRecord { leader: host, sequence: Sequence(1000), to: other, boot: boot(0x40), number, verdict })
+    };
+    vec![
+        Record::Head(Box::new(head(host, boot_id))),
+        wish(1, WishKind::Move { item: item.clone(), to: Some(host) }),
+        wish(2, WishKind::Move { item, to: None }),
+        wish(3, WishKind::Rebalance),
+        verdict(1, Verdict::Done(host)),
+        verdict(2, Verdict::There(other)),
+        verdict(3, Verdict::Evened { moves: 4 }),
+        verdict(4, Verdict::Refused { why: Refusal::HostQuiesced, host: Some(host) }),
+        verdict(5, Verdict::Refused { why: Refusal::Frozen, host: None }),
+        Record::Freeze(Freeze { number: 7, by: other, left: Duration::from_secs(3600) }),
+        Record::Freeze(Freeze { number: 8, by: host, left: Duration::ZERO }),
+    ]
+}
+
 fn vectors() -> Vec<Vector> {
     let (host, boot_id) = (id("10.0.0.11"), boot(0xb0));
     let host6 = id("2001:db8::11");
@@ -325,6 +356,7 @@ fn vectors() -> Vec<Vector> {
             state: ItemState::Online,
             epoch: Epoch(1),
             kernel: true,
+            pinned: false,
             failed: None,
         },
     });
@@ -363,6 +395,7 @@ fn vectors() -> Vec<Vector> {
                 records: vec![command(CommandKind::Release, host, boot_id, Reason::Duplicate)],
             },
         ),
+        vector("wishes", "What operators want of the group, and the leader's word on it.", info(wanted(host, boot_id))),
         vector("farewell", "The last of a boot, with the reserved number.", info(vec![Record::Head(Box::new(farewell))])),
         Vector {
             name: "insecure",

@@ -2,14 +2,17 @@
 //!
 //! The tables are those of the seed (figure 6B): per address its state, its preferred host and who claims to serve it; the
 //! list of spares and the list of eligible hosts that are none. Every rule of the control step in `behaviour.md` is one
-//! function here. Called by `monitor.rs` with tables built from what the leader knows; owns and remembers nothing.
+//! function here. Called by `monitor.rs` with tables built from what the leader knows, and by `simulate.rs` with tables built
+//! from a view; owns and remembers nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::balance::{self, Floating, Place};
 use super::extent;
+use super::returns;
 use crate::types::host::{Duty, HostId};
 use crate::types::item::{Epoch, Item, ItemState, Reason};
 use crate::types::message::CommandKind;
@@ -22,6 +25,7 @@ pub(crate) struct Tables {
     pub(crate) group: String,
     pub(crate) assign: Assign,
     pub(crate) failback: Failback,
+    pub(crate) evening: Evening,
     /// No moves: only duplicates are settled.
     pub(crate) frozen: bool,
     /// Some live host's entry is not whole, so it may hold what nobody else holds.
@@ -32,6 +36,37 @@ pub(crate) struct Tables {
     pub(crate) hosts: BTreeMap<HostId, HostRow>,
     /// Every address that is known or held.
     pub(crate) addresses: BTreeMap<Item, AddressRow>,
+}
+
+impl Tables {
+    /// The preferred host.
+    pub(crate) fn preferred_host(&self, row: &AddressRow) -> Option<HostId> {
+        self.home(row, None)
+    }
+
+    /// Of several hosts that prefer an address: the one that holds it, an active one first, else the lowest eligible, else the
+    /// lowest. One that is not ok counts only if all are not. `without`: a host that lets go of it.
+    fn home(&self, row: &AddressRow, without: Option<HostId>) -> Option<HostId> {
+        let rank = |id: &HostId| match self.hosts.get(id) {
+            Some(host) if !host.ok => 4,
+            Some(host) if row.holders.contains_key(id) => u8::from(host.duty != Duty::Active),
+            Some(host) if host.is_eligible() => 2,
+            Some(_) => 3,
+            None => 5,
+        };
+        row.preferred_by.iter().copied().filter(|id| Some(*id) != without).min_by_key(|id| (rank(id), *id))
+    }
+}
+
+/// Whether floating addresses are evened out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Evening {
+    /// What is held stays.
+    Off,
+    /// They have been uneven for `rebalance`.
+    Due,
+    /// The operator asks for it: pins yield as well.
+    Asked,
 }
 
 /// One live host.
@@ -69,10 +104,17 @@ impl HostRow {
         self.ok && self.duty != Duty::Draining
     }
 
-    fn accepts(&self, item: &Item) -> bool {
+    /// Whether it may be given this item.
+    pub(crate) fn accepts(&self, item: &Item) -> bool {
+        self.accept.is_empty() || self.names(item)
+    }
+
+    /// Whether its `accept` list holds the item.
+    fn names(&self, item: &Item) -> bool {
         match item {
-            Item::Address(address) => self.accept.is_empty() || self.accept.iter().any(|network| network.contains(address)),
-            Item::DataSet(_) => true,
+            Item::Address(address) => self.accept.iter().any(|network| network.contains(address)),
+            // Data sets are placed by the swarm.
+            Item::DataSet(_) => false,
         }
     }
 }
@@ -90,6 +132,10 @@ pub(crate) struct AddressRow {
     pub(crate) holders: BTreeMap<HostId, Holder>,
     /// Hosts not to be given it.
     pub(crate) back_off: BTreeSet<HostId>,
+    /// How often `failback` is doubled for it.
+    pub(crate) doublings: u32,
+    /// Where the operator wants it.
+    pub(crate) ordered: Option<HostId>,
     /// The highest epoch known or given out.
     pub(crate) epoch: Epoch,
 }
@@ -101,6 +147,26 @@ pub(crate) struct Holder {
     pub(crate) epoch: Epoch,
     /// A command to it has not been answered.
     pub(crate) commanded: bool,
+    /// The operator has moved it here: it stays until another reason moves it.
+    pub(crate) pinned: bool,
+}
+
+impl Holder {
+    fn is_at_rest(&self) -> bool {
+        self.state == ItemState::Online && !self.commanded
+    }
+}
+
+impl AddressRow {
+    /// Served though nobody prefers it.
+    pub(crate) fn is_floating(&self) -> bool {
+        self.floating && self.preferred_by.is_empty()
+    }
+
+    /// Some holder is acquiring or releasing, or has been told to.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.holders.values().any(|holder| !holder.is_at_rest())
+    }
 }
 
 /// What the leader tells a host.
@@ -129,40 +195,129 @@ pub(crate) struct Outcome {
 /// One control step.
 #[must_use]
 pub(crate) fn control(tables: &Tables) -> Outcome {
-    let mut step = Step { tables, given: BTreeMap::new(), outcome: Outcome::default() };
+    let mut step = Step { tables, given: BTreeMap::new(), targets: BTreeMap::new(), outcome: Outcome::default() };
     step.count_holdings();
+    step.spread_floating(tables.evening);
     for (item, row) in &tables.addresses {
         step.place(item, row);
     }
     step.outcome
 }
 
-/// How much a host holds, counted along as the step gives out more.
-#[derive(Clone, Copy, Default)]
-struct Given {
-    addresses: u32,
-    floating: u32,
+/// Whether evening out would move any floating address.
+#[must_use]
+pub(crate) fn is_uneven(tables: &Tables) -> bool {
+    let mut step = Step { tables, given: BTreeMap::new(), targets: BTreeMap::new(), outcome: Outcome::default() };
+    step.spread_floating(Evening::Due);
+    tables.addresses.iter().any(|(item, row)| {
+        let Some((holder, held)) = row.holders.first_key_value().filter(|_| row.holders.len() == 1) else { return false };
+        held.is_at_rest() && step.may_keep(*holder, item) && step.targets.get(item).is_some_and(|target| target != holder)
+    })
 }
 
 struct Step<'a> {
     tables: &'a Tables,
-    given: BTreeMap<HostId, Given>,
+    /// How many addresses a host holds, counted along as the step gives out more.
+    given: BTreeMap<HostId, u32>,
+    /// Where floating addresses belong.
+    targets: BTreeMap<&'a Item, HostId>,
     outcome: Outcome,
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
     fn count_holdings(&mut self) {
         for row in self.tables.addresses.values() {
             for host in row.holders.keys() {
-                self.count(*host, row);
+                self.count(*host);
             }
         }
     }
 
-    fn count(&mut self, host: HostId, row: &AddressRow) {
-        let given = self.given.entry(host).or_default();
-        given.addresses += 1;
-        given.floating += u32::from(row.floating && row.preferred_by.is_empty());
+    fn count(&mut self, host: HostId) {
+        *self.given.entry(host).or_default() += 1;
+    }
+
+    /// Where each floating address belongs: so that the numbers of floating addresses differ by at most one among the hosts
+    /// that share them, with the least movement. Only evening out moves what is held.
+    fn spread_floating(&mut self, evening: Evening) {
+        let floating: Vec<(&Item, &AddressRow)> = self.tables.addresses.iter().filter(|(_, row)| row.known && row.is_floating()).collect();
+        // Which of several holders keeps an address is settled first.
+        let evening = if floating.iter().any(|(_, row)| row.holders.len() > 1) { Evening::Off } else { evening };
+        let stays = |(item, row): &(&Item, &AddressRow)| row.holders.keys().any(|host| self.may_keep(*host, item)) || row.is_moving();
+        let nothing_to_do = evening == Evening::Off && floating.iter().all(stays);
+        if floating.is_empty() || nothing_to_do || self.tables.unknown_holdings || self.tables.frozen {
+            return;
+        }
+        let hosts: Vec<HostId> = self.tables.hosts.iter().filter(|(_, host)| host.is_eligible()).map(|(id, _)| *id).collect();
+        let addresses: Vec<(&Item, &AddressRow, Floating)> = floating
+            .into_iter()
+            .filter_map(|(item, row)| {
+                Some((item, row, Floating { place: self.place_of(item, row, evening, &hosts)?, may: self.may(item, row, &hosts) }))
+            })
+            .collect();
+        let rows: Vec<Floating> = addresses.iter().map(|(_, _, floating)| floating.clone()).collect();
+        let spread = balance::spread(hosts.len(), &rows, |index, list| {
+            let (item, row, _) = addresses.get(index)?;
+            let list: Vec<HostId> = list.iter().filter_map(|host| hosts.get(*host)).copied().collect();
+            let picked = self.pick(item, row.epoch.next(), &list)?;
+            hosts.iter().position(|host| *host == picked)
+        });
+        for ((item, row, _), at) in addresses.into_iter().zip(spread) {
+            let Some(host) = at.and_then(|at| hosts.get(at)).copied() else { continue };
+            self.targets.insert(item, host);
+            if row.holders.is_empty() {
+                self.count(host);
+            }
+        }
+    }
+
+    /// How an address counts for the spread; `None`: it is with a host that is out of it, and stays there.
+    fn place_of(&self, item: &Item, row: &AddressRow, evening: Evening, hosts: &[HostId]) -> Option<Place> {
+        let number = |host: HostId| hosts.iter().position(|known| *known == host);
+        if let Some(ordered) = self.order(item, row) {
+            return number(ordered).map(Place::Fixed);
+        }
+        let mut places = row.holders.iter().filter(|(_, holder)| match holder.state {
+            ItemState::Acquiring | ItemState::Online => true,
+            // On its way to another.
+            ItemState::NotServing | ItemState::Releasing => false,
+        });
+        let Some((host, holder)) = places.next() else { return Some(Place::Free) };
+        if !self.may_keep(*host, item) {
+            return Some(Place::Free);
+        }
+        let yields = match evening {
+            Evening::Off => false,
+            Evening::Due => !holder.pinned,
+            Evening::Asked => true,
+        };
+        number(*host).map(|host| if yields && holder.is_at_rest() { Place::Held(host) } else { Place::Fixed(host) })
+    }
+
+    /// The hosts that a floating address may come to: those whose `accept` names it, before those that accept anything.
+    fn may(&self, item: &Item, row: &AddressRow, hosts: &[HostId]) -> Vec<usize> {
+        let fits = |named: bool| -> Vec<usize> {
+            let fits = |id: &HostId| {
+                let host = self.tables.hosts.get(id);
+                host.is_some_and(|host| host.accepts(item) && (!named || host.names(item)) && !row.back_off.contains(id))
+            };
+            hosts.iter().enumerate().filter(|(_, id)| fits(id)).map(|(number, _)| number).collect()
+        };
+        let named = fits(true);
+        if named.is_empty() { fits(false) } else { named }
+    }
+
+    /// Whether what a host holds may stay there.
+    fn may_keep(&self, host: HostId, item: &Item) -> bool {
+        self.tables.hosts.get(&host).is_some_and(|row| row.is_fit_to_keep() && row.accepts(item))
+    }
+
+    /// Where the operator wants it, if that host has it and may keep it, or may take it.
+    fn order(&self, item: &Item, row: &AddressRow) -> Option<HostId> {
+        let to = row.ordered?;
+        let host = self.tables.hosts.get(&to)?;
+        let keeps = row.holders.contains_key(&to) && self.may_keep(to, item);
+        (keeps || self.may_take(to, host, item, row)).then_some(to)
     }
 
     /// Everything about one address.
@@ -174,8 +329,7 @@ impl Step<'_> {
             return;
         }
         let preferred = self.preferred_host(item, row);
-        if row.holders.values().any(|holder| holder.commanded || holder.state != ItemState::Online) {
-            // Some holder is acquiring or releasing: wait.
+        if row.is_moving() {
             return;
         }
         match row.holders.len() {
@@ -185,26 +339,13 @@ impl Step<'_> {
         }
     }
 
-    /// The preferred host; that several hosts prefer the address is a conflict.
+    /// The preferred host; that several claim to be it is told.
     fn preferred_host(&mut self, item: &Item, row: &AddressRow) -> Option<HostId> {
-        let chosen = self.home(row, None);
+        let chosen = self.tables.preferred_host(row);
         if let Some(chosen) = chosen.filter(|_| row.preferred_by.len() > 1) {
             self.outcome.conflicts.insert(item.clone(), chosen);
         }
         chosen
-    }
-
-    /// Of several hosts that prefer an address: the one that holds it, an active one first, else the lowest eligible, else the
-    /// lowest. One that is not ok counts only if all are not. `without`: a host that lets go of it.
-    fn home(&self, row: &AddressRow, without: Option<HostId>) -> Option<HostId> {
-        let rank = |id: &HostId| match self.tables.hosts.get(id) {
-            Some(host) if !host.ok => 4,
-            Some(host) if row.holders.contains_key(id) => u8::from(host.duty != Duty::Active),
-            Some(host) if host.is_eligible() => 2,
-            Some(_) => 3,
-            None => 5,
-        };
-        row.preferred_by.iter().copied().filter(|id| Some(*id) != without).min_by_key(|id| (rank(id), *id))
     }
 
     fn may_take(&self, host: HostId, row: &HostRow, item: &Item, address: &AddressRow) -> bool {
@@ -220,13 +361,25 @@ impl Step<'_> {
 
     /// Nobody serves it.
     fn assign(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>) {
-        if self.tables.frozen || self.tables.unknown_holdings || preferred.is_some_and(|home| self.is_coming(home, item, row)) {
+        if self.tables.frozen || self.tables.unknown_holdings {
+            return;
+        }
+        // What the operator wants does not wait for the preferred host.
+        if self.order(item, row).is_none() && preferred.is_some_and(|home| self.is_coming(home, item, row)) {
             return;
         }
         match self.choose(item, row, preferred) {
             Choice::Host(to) => {
-                let reason = if Some(to) == preferred { Reason::Home } else { Reason::Assigned };
-                self.count(to, row);
+                let reason = if row.ordered == Some(to) {
+                    Reason::Moved
+                } else if Some(to) == preferred {
+                    Reason::Home
+                } else {
+                    Reason::Assigned
+                };
+                if !row.is_floating() {
+                    self.count(to);
+                }
                 let decision =
                     Decision { kind: CommandKind::Acquire, to, item: item.clone(), prefix: row.prefix, epoch: row.epoch.next(), reason };
                 self.outcome.decisions.push(decision);
@@ -237,7 +390,8 @@ impl Step<'_> {
         }
     }
 
-    /// The preferred host if it may take it; else a spare; else a non-spare. For a floating address: anybody.
+    /// Where the operator wants it; the preferred host if it may take it; else a spare; else a non-spare. A floating address:
+    /// where the spread has it.
     fn choose(&self, item: &Item, row: &AddressRow, preferred: Option<HostId>) -> Choice {
         let candidates = |spare: Option<bool>| -> Vec<HostId> {
             let hosts = self.tables.hosts.iter();
@@ -245,23 +399,26 @@ impl Step<'_> {
             fits.map(|(id, _)| *id).collect()
         };
         let everybody = candidates(None);
+        if let Some(ordered) = row.ordered.filter(|ordered| everybody.contains(ordered)) {
+            return Choice::Host(ordered);
+        }
         if let Some(home) = preferred.filter(|home| everybody.contains(home)) {
             return Choice::Host(home);
         }
         if everybody.is_empty() {
             return Choice::Nobody(self.why_nobody(item, row));
         }
-        let list = if row.floating && row.preferred_by.is_empty() {
-            let fewest = everybody.iter().map(|host| self.given_to(*host).floating).min();
-            everybody.into_iter().filter(|host| Some(self.given_to(*host).floating) == fewest).collect()
+        let chosen = if row.is_floating() {
+            self.targets.get(item).copied()
         } else {
             let spares = candidates(Some(true));
-            if spares.is_empty() { candidates(Some(false)) } else { spares }
+            let list = if spares.is_empty() { candidates(Some(false)) } else { spares };
+            self.pick(item, row.epoch.next(), &list)
         };
-        self.pick(item, row.epoch.next(), &list).map_or(Choice::Nobody("no host is eligible"), Choice::Host)
+        chosen.map_or(Choice::Nobody("no host is eligible"), Choice::Host)
     }
 
-    fn given_to(&self, host: HostId) -> Given {
+    fn given_to(&self, host: HostId) -> u32 {
         self.given.get(&host).copied().unwrap_or_default()
     }
 
@@ -277,8 +434,8 @@ impl Step<'_> {
                 let drawn = extent::draw(&self.tables.group, item, epoch.0) % count;
                 usize::try_from(drawn).ok().and_then(|drawn| list.get(drawn)).copied()
             }
-            Assign::Fair => list.iter().copied().min_by_key(|host| (self.given_to(*host).addresses, self.utilization(*host), *host)),
-            Assign::LeastLoaded => list.iter().copied().min_by_key(|host| (self.utilization(*host), self.given_to(*host).addresses, *host)),
+            Assign::Fair => list.iter().copied().min_by_key(|host| (self.given_to(*host), self.utilization(*host), *host)),
+            Assign::LeastLoaded => list.iter().copied().min_by_key(|host| (self.utilization(*host), self.given_to(*host), *host)),
         }
     }
 
@@ -295,39 +452,50 @@ impl Step<'_> {
         }
     }
 
-    /// One host serves it: it stays, unless its preferred host is wanted home or the holder has to give it up.
+    /// One host serves it: it stays, unless the operator or its preferred host wants it, the holder has to give it up, or
+    /// floating addresses are evened out.
     fn send_home_or_away(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>) {
         if self.tables.frozen {
             return;
         }
-        let Some(holder) = row.holders.keys().next().copied() else { return };
-        let others: Vec<HostId> = vec![holder];
-        if preferred.is_some_and(|home| home != holder && self.is_wanted_home(home, item, row)) {
-            self.release(item, row, others, Reason::Home);
-            return;
+        let Some((holder, held)) = row.holders.first_key_value() else { return };
+        if let Some(reason) = self.why_away(item, row, *holder, held.pinned, preferred) {
+            self.release(item, row, vec![*holder], reason);
         }
-        let Some(host) = self.tables.hosts.get(&holder) else { return };
-        if host.is_fit_to_keep() {
-            return;
+    }
+
+    /// Why a holder is to give an address up, if it is. Nothing is released without an eligible place to go.
+    fn why_away(&self, item: &Item, row: &AddressRow, holder: HostId, pinned: bool, preferred: Option<HostId>) -> Option<Reason> {
+        let ordered = self.order(item, row);
+        if ordered.is_some_and(|ordered| ordered != holder) && !self.tables.unknown_holdings {
+            return Some(Reason::Moved);
         }
-        // Nothing is released without an eligible place to go, nor before it could be given to it.
-        let next = self.home(row, Some(holder));
+        let goes_home = |home: HostId| home != holder && self.is_wanted_home(home, item, row);
+        if !pinned && ordered.is_none() && preferred.is_some_and(goes_home) {
+            return Some(Reason::Home);
+        }
+        let host = self.tables.hosts.get(&holder)?;
+        if self.may_keep(holder, item) {
+            let target = self.targets.get(item);
+            return target.filter(|target| **target != holder).map(|_| Reason::Rebalanced);
+        }
+        // Nor is it released before it could be given on.
+        let next = self.tables.home(row, Some(holder));
         if self.tables.unknown_holdings || next.is_some_and(|home| self.is_coming(home, item, row)) {
-            return;
+            return None;
         }
-        if let Choice::Host(_) = self.choose(item, row, next) {
-            let reason = if host.duty == Duty::Draining { Reason::Drained } else { Reason::TestFailed };
-            self.release(item, row, others, reason);
+        match self.choose(item, row, next) {
+            Choice::Host(_) if host.duty == Duty::Draining => Some(Reason::Drained),
+            Choice::Host(_) if !host.ok => Some(Reason::TestFailed),
+            Choice::Host(_) => Some(Reason::NotAccepted),
+            Choice::Nobody(_) => None,
         }
     }
 
     fn is_wanted_home(&self, home: HostId, item: &Item, address: &AddressRow) -> bool {
         let Some(row) = self.tables.hosts.get(&home) else { return false };
-        let well = match self.tables.failback {
-            Failback::After(well_for) => row.well_for >= well_for,
-            Failback::Never => false,
-        };
-        well && !self.tables.unknown_holdings && self.may_take(home, row, item, address)
+        let is_well = returns::wait(self.tables.failback, address.doublings).is_some_and(|wait| row.well_for >= wait);
+        is_well && !self.tables.unknown_holdings && self.may_take(home, row, item, address)
     }
 
     /// Several serve it: the preferred host keeps it, else a spare, else one at random.

@@ -273,7 +273,7 @@ mod tests {
 
     fn item(last: u8, state: ItemState) -> HostItem {
         let item = Item::Address([192, 0, 2, last].into());
-        HostItem { item, prefix: 32, preferred: false, floating: false, state, epoch: Epoch(1), kernel: false, failed: None }
+        HostItem { item, prefix: 32, preferred: false, floating: false, state, epoch: Epoch(1), kernel: false, pinned: false, failed: None }
     }
 
     fn items(all: &[HostItem]) -> BTreeMap<Item, HostItem> {

@@ -15,7 +15,7 @@ pub(crate) fn item_digest(item: &HostItem) -> u64 {
     let mut hash = Fnv::default();
     hash.write(b"item");
     write_item(&mut hash, &item.item);
-    hash.write(&[item.prefix, u8::from(item.preferred), u8::from(item.floating), state_byte(item), u8::from(item.kernel)]);
+    hash.write(&[item.prefix, u8::from(item.preferred), u8::from(item.floating), state_byte(item), presence_byte(item)]);
     hash.write_u64(item.epoch.0);
     hash.write_u32(item.failed.map_or(0, |failed| failed.count));
     hash.finish()
@@ -26,6 +26,11 @@ pub(crate) fn same(one: &HostItem, other: &HostItem) -> bool {
     let count = |item: &HostItem| item.failed.map(|failed| failed.count);
     let rest = |item: &HostItem| HostItem { failed: None, ..item.clone() };
     count(one) == count(other) && rest(one) == rest(other)
+}
+
+/// What the kernel has, and whether it is to stay.
+fn presence_byte(item: &HostItem) -> u8 {
+    u8::from(item.kernel) | u8::from(item.pinned) << 1
 }
 
 fn state_byte(item: &HostItem) -> u8 {
@@ -70,6 +75,7 @@ pub(crate) fn address_digest(record: &AddressRecord) -> u64 {
         write_address(&mut hash, host.0);
     }
     hash.write_u64(record.epoch.0);
+    hash.write_u32(record.returned.map_or(0, |returned| returned.quick));
     hash.finish()
 }
 

@@ -90,6 +90,13 @@ pub(crate) struct Held {
     pub(crate) reason: Reason,
 }
 
+impl Held {
+    /// The operator has moved it here: it stays until another reason moves it.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.reason == Reason::Moved && self.state != ItemState::Releasing
+    }
+}
+
 /// The items of one group on this host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holdings {

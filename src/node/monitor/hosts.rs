@@ -252,7 +252,10 @@ impl Hosts {
             | Record::Items(_)
             | Record::Addresses(_)
             | Record::Zone(_)
-            | Record::Command(_) => None,
+            | Record::Command(_)
+            | Record::Wish(_)
+            | Record::Verdict(_)
+            | Record::Freeze(_) => None,
         });
         let is_new = self.note_stranger(now, network, sender, number, head.map(|head| head.sequence));
         changes.answer_at_once |= is_new;
@@ -287,7 +290,15 @@ impl Hosts {
                     && report.boot == boot
                     && report.heard.iter().any(|heard| heard.host == self.me && heard.boot == self.boot.tag())
             }
-            Record::Head(_) | Record::Detail(_) | Record::Items(_) | Record::Addresses(_) | Record::Zone(_) | Record::Command(_) => false,
+            Record::Head(_)
+            | Record::Detail(_)
+            | Record::Items(_)
+            | Record::Addresses(_)
+            | Record::Zone(_)
+            | Record::Command(_)
+            | Record::Wish(_)
+            | Record::Verdict(_)
+            | Record::Freeze(_) => false,
         }
     }
 
@@ -344,7 +355,10 @@ impl Hosts {
                 | Record::Items(_)
                 | Record::Addresses(_)
                 | Record::Zone(_)
-                | Record::Command(_) => {}
+                | Record::Command(_)
+                | Record::Wish(_)
+                | Record::Verdict(_)
+                | Record::Freeze(_) => {}
             }
         }
     }
@@ -383,7 +397,7 @@ impl Hosts {
                 }
             }
             // The other records are not about hosts.
-            Record::Addresses(_) | Record::Zone(_) | Record::Command(_) => {}
+            Record::Addresses(_) | Record::Zone(_) | Record::Command(_) | Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => {}
         }
     }
 

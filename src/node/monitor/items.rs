@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::extent;
+use super::returns::Returns;
 use crate::types::host::{Extent, HostId};
 use crate::types::item::{Epoch, Item};
-use crate::types::message::AddressRecord;
+use crate::types::message::{AddressRecord, Returned};
 use crate::types::time::Time;
 
 /// The most addresses of a group that are remembered, tombstones included.
@@ -33,6 +34,10 @@ pub(crate) struct KnownItem {
     /// The highest epoch known.
     pub(crate) epoch: Epoch,
     pub(crate) tombstone: bool,
+    /// Its returns to its preferred host.
+    pub(crate) returns: Option<Returns>,
+    /// The epoch of the holding that the last return counted here has ended: told twice, it is one return.
+    returned_from: Epoch,
 }
 
 /// What live hosts say of one address.
@@ -44,6 +49,8 @@ pub(crate) struct Claims {
     pub(crate) floated_by: BTreeSet<HostId>,
     /// Whether its preferred host serves it.
     pub(crate) home_served: bool,
+    /// Whether its preferred host does not take it because an operator said so.
+    pub(crate) home_excused: bool,
     /// The highest epoch in a host's entry.
     pub(crate) epoch: Epoch,
     /// Prefix length, of the lowest host that says.
@@ -80,6 +87,8 @@ impl Items {
             lifetime: record.lifetime,
             epoch: record.epoch,
             tombstone: record.tombstone,
+            returns: record.returned.map(|returned| Returns { at: now.minus(returned.ago), quick: returned.quick }),
+            returned_from: Epoch(0),
         };
         let merged = match self.known.get(&record.item) {
             None if self.known.len() >= ITEMS_MAX => return false,
@@ -111,6 +120,28 @@ impl Items {
             }
         }
         changed
+    }
+
+    /// Counts a return to the preferred host, from the holding with this epoch.
+    pub(crate) fn note_return(&mut self, now: Time, item: &Item, from: Epoch) {
+        if let Some(known) = self.known.get(item).filter(|known| known.returned_from < from) {
+            let returns = Some(Returns::after(now, known.returns));
+            let known = KnownItem { returns, returned_from: from, ..known.clone() };
+            self.put(item.clone(), known);
+        }
+    }
+
+    /// A host has stopped in order: its returns have not failed.
+    pub(crate) fn end_returns(&mut self, now: Time, home: HostId) {
+        for (item, known) in &mut self.known {
+            if known.preferred_host == Some(home)
+                && let Some(returns) = known.returns
+            {
+                let before = digest(item, known);
+                known.returns = Some(returns.ended(now));
+                self.digest ^= before ^ digest(item, known);
+            }
+        }
     }
 
     /// Buries an address: it is known no longer, here and, as the tombstone travels, everywhere.
@@ -186,6 +217,8 @@ impl KnownItem {
             lifetime,
             epoch: Epoch(0),
             tombstone: false,
+            returns: None,
+            returned_from: Epoch(0),
         }
     }
 
@@ -207,6 +240,9 @@ impl KnownItem {
         if claims.home_served {
             self.home_served_at = Some(now);
         }
+        if claims.home_excused {
+            self.returns = self.returns.map(|returns| returns.ended(now));
+        }
         if !self.tombstone || claims.epoch > self.epoch {
             self.epoch = self.epoch.max(claims.epoch);
         }
@@ -214,7 +250,7 @@ impl KnownItem {
 
     /// What is in its digest.
     fn facts(&self) -> impl PartialEq + use<> {
-        (self.prefix, self.preferred_host, self.floating, self.epoch, self.tombstone)
+        (self.prefix, self.preferred_host, self.floating, self.epoch, self.tombstone, self.returns.map_or(0, |returns| returns.quick))
     }
 
     fn record(&self, now: Time, item: &Item) -> AddressRecord {
@@ -228,6 +264,7 @@ impl KnownItem {
             lifetime: self.lifetime,
             epoch: self.epoch,
             tombstone: self.tombstone,
+            returned: self.returns.map(|returns| Returned { ago: now.since(returns.at), quick: returns.quick }),
         }
     }
 
@@ -247,6 +284,8 @@ impl KnownItem {
         Self {
             epoch: self.epoch.max(told.epoch),
             home_served_at: self.home_served_at.max(told.home_served_at),
+            returns: [self.returns, told.returns].into_iter().flatten().max_by_key(|returns| (returns.at, returns.quick)),
+            returned_from: self.returned_from.max(told.returned_from),
             // A group-wide key: this host's own while it knows the address, so that the leader's rules.
             lifetime: self.lifetime,
             ..younger.clone()
@@ -282,6 +321,7 @@ mod tests {
             lifetime: Duration::from_secs(100),
             epoch: Epoch(epoch),
             tombstone,
+            returned: None,
         }
     }
 

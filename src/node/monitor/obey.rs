@@ -112,6 +112,7 @@ fn manner(reason: Reason) -> Manner {
         | Reason::Found
         | Reason::Home
         | Reason::Moved
+        | Reason::NotAccepted
         | Reason::Rebalanced
         | Reason::Stopped
         | Reason::TestFailed => Manner::Orderly,

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::Monitor;
 use super::hosts::{Host, Standing};
 use super::items::KnownItem;
+use super::returns;
 use super::zone;
 use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, Role};
 use crate::types::item::{Item, ItemState};
 use crate::types::policy::Failback;
 use crate::types::time::Time;
-use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, WithheldView, ZoneView};
+use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, WithheldView, ZonePolicyView, ZoneView};
 
 impl Monitor {
     /// The group as this host sees it.
@@ -29,7 +30,8 @@ impl Monitor {
             name: self.policy.name.clone(),
             placement: "leader".to_owned(),
             leader: self.leader,
-            frozen: self.hosts.live().any(|(_, host)| host.frozen(now).is_some()),
+            frozen: self.is_frozen(now),
+            frozen_remaining_ms: self.frozen(now).map(millis),
             policy: PolicyView {
                 assign: shared.assign,
                 rebalance: shared.rebalance.map_or_else(|| "never".to_owned(), duration_text),
@@ -38,6 +40,13 @@ impl Monitor {
                     Failback::Never => "never".to_owned(),
                 },
                 all_failed: shared.all_failed,
+                orphan_lifetime_ms: millis(shared.orphan_lifetime),
+                zone: shared.zone.as_ref().map(|zone| ZonePolicyView {
+                    high_water: zone.high_water,
+                    low_water: zone.low_water,
+                    min_addresses: zone.min_addresses,
+                    when_empty: zone.when_empty,
+                }),
             },
             hosts,
             addresses: self.items.living().filter_map(|(item, known)| self.address_view(now, item, known)).collect(),
@@ -102,6 +111,9 @@ impl Monitor {
         holders.sort_unstable();
         let claimed = self.claimed(item);
         let (unserved, double) = self.meters.read(now, item);
+        let doublings = known.returns.map_or(0, |returns| returns.doublings(now));
+        let failback = known.preferred_host.and_then(|_| returns::wait(self.policy.shared.failback, doublings));
+        let waits = known.preferred_host.filter(|home| !holders.is_empty() && self.is_waited_for(now, item, *home, &holders));
         Some(AddressView {
             address,
             prefix: known.prefix,
@@ -113,6 +125,10 @@ impl Monitor {
             epoch: known.epoch.0,
             since_ms: millis(self.meters.since(now, item)),
             reason: self.reason(now, item, known, &holders),
+            pinned: self.is_pinned(item) && holders.iter().all(|(holder, _)| Some(*holder) != known.preferred_host),
+            failback_ms: failback.map(millis),
+            failback_doublings: doublings,
+            failback_remaining_ms: waits.and_then(|home| Some(millis(failback?.saturating_sub(self.well_for(now, home))))),
             orphan_remaining_ms: (!claimed).then(|| millis(known.remaining(now))),
             advertised: self.policy.shared.zone.is_some() && self.published.addresses.contains(&address),
             unserved_ms_total: millis(unserved),
@@ -134,7 +150,12 @@ impl Monitor {
             ([], _) => self.why_unserved(item),
             ([_, _, ..], _) => "held by several hosts; the leader has all but one release it".to_owned(),
             ([(holder, _)], Some(home)) if *holder == home => "preferred host is well".to_owned(),
+            ([_], Some(_)) if self.is_pinned(item) => "moved here by an operator; `raisctl move` without a host sends it home".to_owned(),
+            ([_], Some(home)) if self.is_waited_for(now, item, home, holders) => {
+                format!("preferred host {home} {}", self.why_waiting(now, known, home))
+            }
             ([_], Some(home)) => format!("preferred host {home} {}", self.why_away(now, item, home)),
+            ([_], None) if self.is_pinned(item) => "floating: moved here by an operator".to_owned(),
             ([_], None) => "floating: no host prefers it".to_owned(),
         }
     }
@@ -163,6 +184,54 @@ impl Monitor {
             Some(host) if !host.is_live() => format!("is silent for {} s", now.since(host.heard_at).as_secs()),
             Some(host) => why_not(host.head.ok, host.head.settled, host.head.duty, !host.back_off(now, item).is_zero()),
         }
+    }
+
+    /// Whether its preferred host could have it and has not got it back yet.
+    fn is_waited_for(&self, now: Time, item: &Item, home: HostId, holders: &[(HostId, ItemState)]) -> bool {
+        let is_fit = if home == self.identity.id {
+            let in_back_off = self.holdings.failures().is_in_back_off(now, item);
+            self.is_ok() && self.settled && self.duty == Duty::Active && !in_back_off
+        } else {
+            self.hosts.get(home).is_some_and(|host| {
+                let head = &host.head;
+                host.is_live() && head.ok && head.settled && head.duty == Duty::Active && host.back_off(now, item).is_zero()
+            })
+        };
+        is_fit && !self.is_pinned(item) && holders.iter().all(|(holder, _)| *holder != home)
+    }
+
+    fn well_for(&self, now: Time, home: HostId) -> Duration {
+        let well_since = if home == self.identity.id { self.well_since } else { self.hosts.get(home).and_then(|host| host.well_since) };
+        well_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// What a preferred host that is well waits for.
+    fn why_waiting(&self, now: Time, known: &KnownItem, home: HostId) -> String {
+        if self.is_frozen(now) {
+            return "is well, and the group is frozen".to_owned();
+        }
+        let doublings = known.returns.map_or(0, |returns| returns.doublings(now));
+        let Some(wait) = returns::wait(self.policy.shared.failback, doublings) else {
+            return "is well, and failback is never; `raisctl move` without a host sends it home".to_owned();
+        };
+        let left = wait.saturating_sub(self.well_for(now, home));
+        match (left.as_millis().div_ceil(1000), doublings) {
+            (0, _) => "is wanted home".to_owned(),
+            (left, 0) => format!("is well and gets it back in {left} s"),
+            (left, doublings) => {
+                let times = if doublings == 1 { "once".to_owned() } else { format!("{doublings} times") };
+                format!(
+                    "is well and gets it back in {left} s: its returns did not last, so failback has doubled {times}, to {} s",
+                    wait.as_secs()
+                )
+            }
+        }
+    }
+
+    /// Whether the operator has moved it where it is.
+    fn is_pinned(&self, item: &Item) -> bool {
+        let mine = self.holdings.get(item).is_some_and(|held| held.is_pinned());
+        mine || self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|held| held.pinned))
     }
 
     /// The zone as this host answers it.

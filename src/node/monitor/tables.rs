@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Monitor;
-use super::control::{AddressRow, Holder, HostRow, Tables};
+use super::control::{AddressRow, Evening, Holder, HostRow, Tables};
 use super::hosts::Host;
 use super::items::Claims;
 use super::zone::{self, Candidate};
-use crate::types::host::{HostId, HostItem, Role};
+use crate::types::host::{Duty, HostId, HostItem, Role};
 use crate::types::item::{Epoch, Item, ItemState};
 use crate::types::time::Time;
 
@@ -26,11 +26,16 @@ impl Monitor {
                 claim.floated_by.insert(id);
             }
             claim.home_served |= item.preferred && item.state == ItemState::Online;
+            claim.home_excused |= item.preferred && self.duty_of(id) != Duty::Active;
             claim.epoch = claim.epoch.max(item.epoch);
             // Several prefixes for one address are a conflict of configurations; the longest claims least.
             claim.prefix = claim.prefix.max(item.prefix);
         }
         claims
+    }
+
+    fn duty_of(&self, id: HostId) -> Duty {
+        if id == self.identity.id { self.duty } else { self.hosts.get(id).map_or(Duty::Active, |host| host.head.duty) }
     }
 
     /// Addresses that have come to their end, with the reason: only for the leader to decide.
@@ -68,7 +73,8 @@ impl Monitor {
             group: self.policy.name.clone(),
             assign: self.policy.shared.assign,
             failback: self.policy.shared.failback,
-            frozen: self.hosts.live().any(|(_, host)| host.frozen(now).is_some()),
+            evening: Evening::Off,
+            frozen: self.is_frozen(now),
             unknown_holdings: self.hosts.live().any(|(_, host)| !host.whole),
             databases_agree: self.hosts.live().all(|(_, host)| host.whole && host.head.database == extent),
             hosts,
@@ -94,7 +100,9 @@ impl Monitor {
         let mut rows: BTreeMap<Item, AddressRow> = BTreeMap::new();
         for (item, known) in self.items.living() {
             let epoch = known.epoch.max(self.commands.given(item));
-            let row = AddressRow { prefix: known.prefix, known: true, floating: known.floating, epoch, ..AddressRow::default() };
+            let doublings = known.returns.map_or(0, |returns| returns.doublings(now));
+            let (prefix, floating) = (known.prefix, known.floating);
+            let row = AddressRow { prefix, known: true, floating, epoch, doublings, ..AddressRow::default() };
             rows.insert(item.clone(), row);
         }
         for (id, host) in self.hosts.live() {
@@ -114,7 +122,7 @@ impl Monitor {
         }
         for (id, item, epoch) in self.commands.pending_acquires() {
             if let Some(row) = rows.get_mut(item) {
-                row.holders.entry(id).or_insert(Holder { state: ItemState::Acquiring, epoch, commanded: true });
+                row.holders.entry(id).or_insert(Holder { state: ItemState::Acquiring, epoch, commanded: true, pinned: false });
             }
         }
         rows
@@ -183,7 +191,7 @@ fn add_claim(rows: &mut BTreeMap<Item, AddressRow>, id: HostId, item: &HostItem,
         row.preferred_by.insert(id);
     }
     if is_held {
-        row.holders.insert(id, Holder { state: item.state, epoch: item.epoch, commanded });
+        row.holders.insert(id, Holder { state: item.state, epoch: item.epoch, commanded, pinned: item.pinned });
     }
     if in_back_off {
         row.back_off.insert(id);

@@ -11,8 +11,9 @@ use super::entry::OwnEntry;
 use super::hosts::{Host, Hosts, Standing};
 use super::items::Items;
 use super::published::Published;
+use super::wishes::Wishes;
 use crate::types::host::{BootId, EntryVersion, HostHead, HostId, Sequence};
-use crate::types::message::{DetailRecord, HearingRecord, ItemsRecord, Message, MessageKind, Record, VersionedItem};
+use crate::types::message::{DetailRecord, Freeze, HearingRecord, ItemsRecord, Message, MessageKind, Record, VersionedItem};
 use crate::types::time::Time;
 
 /// The most items of the own entry in one `info`: some 25 datagrams.
@@ -63,6 +64,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) items: &'a mut Items,
     pub(crate) published: &'a Published,
     pub(crate) commands: &'a Commands,
+    pub(crate) wishes: &'a Wishes,
+    /// The newest word on freezing, if it has to be said.
+    pub(crate) freeze: Option<Freeze>,
     pub(crate) leader: Option<HostId>,
 }
 
@@ -146,6 +150,8 @@ impl Transmit {
             heard: parts.hosts.hearing(now, parts.direct),
         }));
         records.extend(parts.commands.own(parts.me, parts.boot).into_iter().map(Record::Command));
+        records.extend(parts.freeze.map(Record::Freeze));
+        records.extend(parts.wishes.own(now, parts.me, parts.boot, self.sequence, parts.leader));
         self.push_own_entry(&parts, &mut records);
         self.push_relayed(now, &parts, &mut records);
         self.push_database(now, &mut parts, &mut records);
@@ -194,6 +200,8 @@ impl Transmit {
         let commands = parts.commands.relayed(now).into_iter();
         let commands = commands.filter(|command| parts.hosts.hears_only_by_relay(command.to, command.leader));
         records.extend(commands.map(Record::Command));
+        let words = parts.wishes.relayed(now, parts.leader).filter(|(to, from, _)| parts.hosts.hears_only_by_relay(*to, *from));
+        records.extend(words.map(|(_, _, record)| record.clone()));
         self.push_heads_in_turn(now, parts, &relayed, records);
     }
 

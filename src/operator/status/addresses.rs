@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use comfy_table::{Cell, Table};
 
 use super::Detail;
-use super::names::Names;
 use super::served::{Served, is_moving, is_unserved};
+use crate::operator::names::Names;
 use crate::operator::terminal::{Terminal, Tone};
 use crate::operator::words::{list, millis};
 use crate::types::view::{AddressView, GroupView};

@@ -25,8 +25,17 @@ fn first_line(view: &View) -> String {
 
 #[test]
 fn a_whole_group_is_one_sentence() {
-    assert_eq!(first_line(&whole()), "www: 3 of 4 hosts, all served");
+    assert_eq!(first_line(&whole()), "www: 3 of 4 hosts, all served; survives the loss of any one host: yes");
     assert!(is_whole(&whole()));
+}
+
+#[test]
+fn hosts_whose_loss_nobody_could_make_up_for_are_named() {
+    let mut view = whole();
+    for host in &mut view.groups[0].hosts {
+        host.quiesced |= host.name == "web4";
+    }
+    assert_eq!(first_line(&view), "www: 3 of 4 hosts, all served; survives the loss of any one host: no (web1)");
 }
 
 #[test]
@@ -37,7 +46,7 @@ fn what_is_unserved_is_named() {
     address.kernel.clear();
     address.served_by.clear();
     view.groups[0].hosts[0].serving.clear();
-    assert_eq!(first_line(&view), "www: 3 of 4 hosts, 1 of 4 addresses unserved (192.0.2.11)");
+    assert_eq!(first_line(&view), "www: 3 of 4 hosts, 1 of 4 addresses unserved (192.0.2.11); survives the loss of any one host: yes");
     assert!(!is_whole(&view));
 }
 
@@ -45,23 +54,26 @@ fn what_is_unserved_is_named() {
 fn an_address_that_is_online_but_in_no_kernel_is_unserved() {
     let mut view = whole();
     view.groups[0].addresses[0].kernel.clear();
-    assert_eq!(first_line(&view), "www: 3 of 4 hosts, 1 of 4 addresses unserved (192.0.2.11)");
+    assert_eq!(first_line(&view), "www: 3 of 4 hosts, 1 of 4 addresses unserved (192.0.2.11); survives the loss of any one host: yes");
     assert!(render(&view, Terminal::Pipe, Detail::Each).contains("online, in no kernel"));
 }
 
 #[test]
 fn an_address_that_is_being_acquired_counts_as_held_once_a_kernel_has_it() {
-    assert_eq!(first_line(&sample()), "www: 3 of 4 hosts, all served, 1 moving");
+    assert_eq!(first_line(&sample()), "www: 3 of 4 hosts, all served, 1 moving; survives the loss of any one host: yes");
     let mut view = sample();
     view.groups[0].addresses[3].kernel.clear();
-    assert_eq!(first_line(&view), "www: 3 of 4 hosts, 1 of 4 addresses unserved (192.0.2.100), 1 moving");
+    assert_eq!(
+        first_line(&view),
+        "www: 3 of 4 hosts, 1 of 4 addresses unserved (192.0.2.100), 1 moving; survives the loss of any one host: yes"
+    );
 }
 
 #[test]
 fn what_two_kernels_have_is_held_twice() {
     let mut view = whole();
     view.groups[0].addresses[0].kernel = vec!["10.0.0.11".parse().unwrap(), "10.0.0.14".parse().unwrap()];
-    assert_eq!(first_line(&view), "www: 3 of 4 hosts, 1 held twice (192.0.2.11 by web1 and web4)");
+    assert_eq!(first_line(&view), "www: 3 of 4 hosts, 1 held twice (192.0.2.11 by web1 and web4); survives the loss of any one host: yes");
     assert!(!is_whole(&view));
     assert!(render(&view, Terminal::Pipe, Detail::Each).contains("web1, web4 (kernel only)"));
 }
@@ -144,7 +156,10 @@ fn crowd() -> View {
 fn a_thousand_addresses_fit_on_a_screen_with_the_unserved_first() {
     let text = render(&crowd(), SCREEN, Detail::Grouped);
     assert!(text.lines().count() < 30, "{text}");
-    assert!(text.starts_with("www: 3 of 4 hosts, 2 of 1000 addresses unserved (10.9.0.7, 10.9.0.99)\n"), "{text}");
+    assert!(
+        text.starts_with("www: 3 of 4 hosts, 2 of 1000 addresses unserved (10.9.0.7, 10.9.0.99); survives the loss of any one host: yes\n"),
+        "{text}"
+    );
     let table: Vec<_> = text.lines().skip_while(|line| !line.contains("SERVED BY")).skip(1).collect();
     assert!(table[0].contains("10.9.0.7, 10.9.0.99") && table[0].contains("unserved"), "{text}");
     assert!(text.contains("1000 addresses on 3 lines; --all shows each"), "{text}");

@@ -22,8 +22,11 @@ pub const ZONE_PATH: &str = "/api/v1/zone";
 /// How long the loop may take for anything that waits for nothing else. It answers within a millisecond unless it hangs.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The longest that a drain may be waited for.
+/// The longest that a drain or a move may be waited for.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest that a group may be frozen.
+pub const FREEZE_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The longest reason or host name, in bytes: reasons are kept on disk and shown in one line.
 pub const TEXT_BYTES_MAX: usize = 1024;
@@ -120,6 +123,64 @@ pub struct Forget {
     pub group: Option<String>,
 }
 
+/// Put an address on a host; answered when it is there, refused, or `timeout_ms` have ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// The address.
+    pub address: IpAddr,
+    /// Its id or name; none: the preferred host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Which group; none: the one that knows the address.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// How long to wait.
+    #[serde(default = "move_timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+fn move_timeout_ms() -> u64 {
+    60_000
+}
+
+/// No moves at all, for so long.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// Which group; none: all.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// How long.
+    #[serde(default = "freeze_for_ms")]
+    pub for_ms: u64,
+    /// For people; goes to the log of this host only.
+    #[serde(default)]
+    pub reason: String,
+}
+
+fn freeze_for_ms() -> u64 {
+    3_600_000
+}
+
+/// End of a freeze.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thaw {
+    /// Which group; none: all.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// Even out floating addresses, once.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rebalance {
+    /// Which group; none: all.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
 impl Call for Quiesce {
     const PATH: &'static str = "/api/v1/quiesce";
     const VERB: &'static str = "quiesce";
@@ -191,6 +252,65 @@ impl Call for Forget {
             return Err("host is empty".to_owned());
         }
         Ok(Request::Forget { group: group(self.group.as_deref())?, host: text("host", &self.host)? })
+    }
+}
+
+impl Call for Move {
+    const PATH: &'static str = "/api/v1/move";
+    const VERB: &'static str = "move";
+    const EXPECTED: &'static str =
+        r#"{"address": ADDRESS, "host": ID-OR-NAME, "group": NAME, "timeout_ms": 60000}, all but the address optional"#;
+
+    fn to_request(&self) -> Result<Request, String> {
+        let timeout = Duration::from_millis(self.timeout_ms);
+        if timeout > DRAIN_TIME_MAX {
+            return Err(format!("timeout_ms is {}, more than a day ({})", self.timeout_ms, DRAIN_TIME_MAX.as_millis()));
+        }
+        let to = self.host.as_deref().map(|host| text("host", host)).transpose()?;
+        Ok(Request::Move { group: group(self.group.as_deref())?, item: Item::Address(self.address), to, timeout })
+    }
+
+    fn answer_time_max(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms).saturating_add(ANSWER_TIME_MAX)
+    }
+}
+
+impl Call for Freeze {
+    const PATH: &'static str = "/api/v1/freeze";
+    const VERB: &'static str = "freeze";
+    const EXPECTED: &'static str = r#"{"group": NAME, "for_ms": 3600000, "reason": TEXT}, all optional"#;
+
+    fn to_request(&self) -> Result<Request, String> {
+        let duration = Duration::from_millis(self.for_ms);
+        if duration.is_zero() || duration > FREEZE_TIME_MAX {
+            return Err(format!("for_ms is {}, not from 1 to a week ({})", self.for_ms, FREEZE_TIME_MAX.as_millis()));
+        }
+        text("reason", &self.reason)?;
+        Ok(Request::Freeze { group: group(self.group.as_deref())?, duration })
+    }
+
+    fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl Call for Thaw {
+    const PATH: &'static str = "/api/v1/thaw";
+    const VERB: &'static str = "thaw";
+    const EXPECTED: &'static str = r#"{"group": NAME}, optional"#;
+
+    fn to_request(&self) -> Result<Request, String> {
+        Ok(Request::Thaw { group: group(self.group.as_deref())? })
+    }
+}
+
+impl Call for Rebalance {
+    const PATH: &'static str = "/api/v1/rebalance";
+    const VERB: &'static str = "rebalance";
+    const EXPECTED: &'static str = r#"{"group": NAME}, optional"#;
+
+    fn to_request(&self) -> Result<Request, String> {
+        Ok(Request::Rebalance { group: group(self.group.as_deref())? })
     }
 }
 

@@ -18,13 +18,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::call::{ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Quiesce, Resume, STATUS_PATH, ZONE_PATH, Zones};
+use super::call::{
+    ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Freeze, Move, Quiesce, Rebalance, Resume, STATUS_PATH, Thaw, ZONE_PATH,
+    Zones,
+};
 use super::{Asked, BODY_BYTES_MAX, CONNECTIONS_MAX, Caller, SEND_TIME_MAX};
 use crate::node::event::{Answer, Request};
 use crate::types::view::View;
 
-/// Drains that may wait at a time: half of the connections, so that `status` always finds one.
-const DRAINS_MAX: usize = CONNECTIONS_MAX / 2;
+/// Drains and moves that may wait at a time: half of the connections, so that `status` always finds one.
+const WAITING_MAX: usize = CONNECTIONS_MAX / 2;
 
 /// All paths.
 pub(super) fn router(asked: mpsc::Sender<Asked>) -> Router {
@@ -33,19 +36,23 @@ pub(super) fn router(asked: mpsc::Sender<Asked>) -> Router {
         .route(ZONE_PATH, get(zone))
         .route(Quiesce::PATH, post(change::<Quiesce>))
         .route(Resume::PATH, post(change::<Resume>))
-        .route(Drain::PATH, post(drain))
+        .route(Drain::PATH, post(wait::<Drain>))
         .route(Expire::PATH, post(change::<Expire>))
         .route(Forget::PATH, post(change::<Forget>))
+        .route(Move::PATH, post(wait::<Move>))
+        .route(Freeze::PATH, post(change::<Freeze>))
+        .route(Thaw::PATH, post(change::<Thaw>))
+        .route(Rebalance::PATH, post(change::<Rebalance>))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
-        .with_state(Daemon { asked, drains: Arc::new(Semaphore::new(DRAINS_MAX)) })
+        .with_state(Daemon { asked, waiting: Arc::new(Semaphore::new(WAITING_MAX)) })
 }
 
 /// The way to the loop.
 #[derive(Clone)]
 struct Daemon {
     asked: mpsc::Sender<Asked>,
-    drains: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Daemon {
@@ -116,16 +123,21 @@ async fn change<C: Call>(State(daemon): State<Daemon>, Extension(caller): Extens
     }
 }
 
-async fn drain(state: State<Daemon>, caller: Extension<Caller>, body: Body) -> Result<Response, Failure> {
-    let drains = Arc::clone(&state.drains);
-    let Ok(_place) = drains.try_acquire() else { return Err(Failure::ManyDrains) };
-    change::<Drain>(state, caller, body).await
+/// A change that may be waited for.
+async fn wait<C: Call>(state: State<Daemon>, caller: Extension<Caller>, body: Body) -> Result<Response, Failure> {
+    let waiting = Arc::clone(&state.waiting);
+    let Ok(_place) = waiting.try_acquire() else { return Err(Failure::ManyWait) };
+    change::<C>(state, caller, body).await
 }
 
 /// What changes this host is told to whoever reads its log, with who asked for it.
 fn log<C: Call>(call: &C, request: &Request, caller: Caller) {
     let group = match request {
         Request::Drain { group, .. }
+        | Request::Freeze { group, .. }
+        | Request::Move { group, .. }
+        | Request::Rebalance { group }
+        | Request::Thaw { group }
         | Request::Expire { group, .. }
         | Request::Forget { group, .. }
         | Request::Quiesce { group, .. }
@@ -163,8 +175,8 @@ enum Failure {
     Body { wrong: String, expected: &'static str },
     #[error("the daemon has {} requests waiting and takes no more; try again", super::REQUESTS_MAX)]
     Busy,
-    #[error("{DRAINS_MAX} drains are being waited for, that is enough; see `raisctl status`")]
-    ManyDrains,
+    #[error("{WAITING_MAX} drains and moves are being waited for, that is enough; see `raisctl status`")]
+    ManyWait,
     #[error("{method} is not what {path} is for: GET for status and zone, POST for what changes something")]
     Method { method: Method, path: String },
     /// The core answered another kind of question: a programmer is at fault.
@@ -182,7 +194,9 @@ enum Failure {
     Unanswered(Duration),
     #[error("no group {group:?}; this host has: {}", known.join(", "))]
     UnknownGroup { group: String, known: Vec<String> },
-    #[error("no {0} here; there are {STATUS_PATH}, {ZONE_PATH} and /api/v1/{{quiesce,resume,drain,expire,forget}}")]
+    #[error(
+        "no {0} here; there are {STATUS_PATH}, {ZONE_PATH} and /api/v1/{{quiesce,resume,drain,expire,forget,move,freeze,thaw,rebalance}}"
+    )]
     UnknownPath(String),
 }
 
@@ -190,7 +204,7 @@ impl Failure {
     fn status(&self) -> StatusCode {
         match self {
             Self::Body { .. } => StatusCode::BAD_REQUEST,
-            Self::Busy | Self::ManyDrains | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::ManyWait | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Mistaken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(_) => StatusCode::CONFLICT,

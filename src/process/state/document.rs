@@ -72,6 +72,9 @@ impl GroupDocument {
         let mut state = self.state;
         for address in &mut state.addresses {
             address.orphaned = address.orphaned.saturating_add(elapsed);
+            if let Some(returned) = &mut address.returned {
+                returned.ago = returned.ago.saturating_add(elapsed);
+            }
             address.home_served = address.home_served.map(|since| since.saturating_add(elapsed));
         }
         state

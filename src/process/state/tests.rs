@@ -25,6 +25,7 @@ fn state(serial: u32) -> StoredGroup {
             lifetime: Duration::from_secs(3_600),
             epoch: Epoch(3),
             tombstone: false,
+            returned: None,
         }],
     }
 }

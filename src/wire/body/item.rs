@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Flags, take_value};
 use crate::types::host::{EntryVersion, FailedAcquire, HostId, HostItem};
 use crate::types::item::{Epoch, Item, ItemState, Reason};
-use crate::types::message::{AddressRecord, CommandItem, VersionedItem};
+use crate::types::message::{AddressRecord, CommandItem, Returned, VersionedItem};
 use crate::wire::bytes::{Flaw, Layout, Reader, put_number, put_text};
 
 const ITEM_DATA_SET: u8 = 1;
@@ -118,6 +118,7 @@ const ITEM_PREFERRED: u8 = 1;
 const ITEM_FLOATING: u8 = 2;
 const ITEM_KERNEL: u8 = 4;
 const ITEM_FAILED: u8 = 8;
+const ITEM_PINNED: u8 = 16;
 
 impl Layout for HostItem {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
@@ -127,6 +128,7 @@ impl Layout for HostItem {
             (ITEM_FLOATING, self.floating),
             (ITEM_KERNEL, self.kernel),
             (ITEM_FAILED, self.failed.is_some()),
+            (ITEM_PINNED, self.pinned),
         ]);
         out.push(flags.0);
         self.state.put(out)?;
@@ -147,6 +149,7 @@ impl Layout for HostItem {
             preferred: flags.has(ITEM_PREFERRED),
             floating: flags.has(ITEM_FLOATING),
             kernel: flags.has(ITEM_KERNEL),
+            pinned: flags.has(ITEM_PINNED),
             state: ItemState::take(from)?,
             epoch: Epoch(from.number("epoch")?),
             failed: flags
@@ -159,6 +162,7 @@ const ADDRESS_FLOATING: u8 = 1;
 const ADDRESS_TOMBSTONE: u8 = 2;
 const ADDRESS_PREFERRED_HOST: u8 = 4;
 const ADDRESS_HOME_SERVED: u8 = 8;
+const ADDRESS_RETURNED: u8 = 16;
 
 impl Layout for AddressRecord {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
@@ -168,6 +172,7 @@ impl Layout for AddressRecord {
             (ADDRESS_TOMBSTONE, self.tombstone),
             (ADDRESS_PREFERRED_HOST, self.preferred_host.is_some()),
             (ADDRESS_HOME_SERVED, self.home_served.is_some()),
+            (ADDRESS_RETURNED, self.returned.is_some()),
         ]);
         out.push(flags.0);
         if let Some(host) = self.preferred_host {
@@ -179,6 +184,10 @@ impl Layout for AddressRecord {
         }
         self.lifetime.put(out)?;
         put_number(out, self.epoch.0);
+        if let Some(Returned { ago, quick }) = self.returned {
+            ago.put(out)?;
+            put_number(out, quick.into());
+        }
         Ok(())
     }
 
@@ -195,6 +204,7 @@ impl Layout for AddressRecord {
             lifetime: Duration::take(from)?,
             epoch: Epoch(from.number("epoch")?),
             tombstone: flags.has(ADDRESS_TOMBSTONE),
+            returned: flags.then(ADDRESS_RETURNED, || Ok(Returned { ago: Duration::take(from)?, quick: from.narrow("returns")? }))?,
         })
     }
 }
@@ -233,6 +243,8 @@ const REASONS: [Reason; 17] = [
     Reason::TestFailed,
 ];
 
+const NOT_ACCEPTED: u8 = 19;
+
 impl Layout for Reason {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
         out.push(match self {
@@ -253,11 +265,15 @@ impl Layout for Reason {
             Self::RemovedByOthers => 15,
             Self::Stopped => 16,
             Self::TestFailed => 17,
+            Self::NotAccepted => NOT_ACCEPTED,
         });
         Ok(())
     }
 
     fn take(from: &mut Reader<'_>) -> Result<Self, Flaw> {
-        take_value(from, "reason", |value| REASONS.get(usize::from(value).checked_sub(1)?).copied())
+        take_value(from, "reason", |value| match value {
+            NOT_ACCEPTED => Some(Self::NotAccepted),
+            value => REASONS.get(usize::from(value).checked_sub(1)?).copied(),
+        })
     }
 }

@@ -32,7 +32,7 @@ fn fit() -> HostRow {
 }
 
 fn holder(state: ItemState) -> Holder {
-    Holder { state, epoch: Epoch(5), commanded: false }
+    Holder { state, epoch: Epoch(5), commanded: false, pinned: false }
 }
 
 /// One address, preferred by host 1; host 2 is a spare, host 3 is none. Nobody holds it.
@@ -42,6 +42,7 @@ fn base() -> Tables {
         group: "www".to_owned(),
         assign: Assign::Random,
         failback: Failback::After(Duration::ZERO),
+        evening: Evening::Off,
         frozen: false,
         unknown_holdings: false,
         databases_agree: true,
@@ -230,6 +231,11 @@ fn pseudo_code_for_managing_unserved_states() {
         ("departs: preferred host is not settled", |s| s.host(1, |h| h.settled = false), &["acquire 2 assigned e6"]),
         ("departs: preferred host has just started: it is waited for", |s| s.host(1, |h| (h.settled, h.starting) = (false, true)), &[]),
         (
+            "departs: ... not if the operator wants it elsewhere",
+            |s| s.host(1, |h| (h.settled, h.starting) = (false, true)).row(|r| r.ordered = Some(host(3))),
+            &["acquire 3 moved e6"],
+        ),
+        (
             "departs: ... not if it is quiesced",
             |s| s.host(1, |h| (h.settled, h.starting, h.duty) = (false, true, Duty::Quiesced)),
             &["acquire 2 assigned e6"],
@@ -396,6 +402,16 @@ fn nothing_is_released_without_an_eligible_place_to_go() {
         (
             "its home has started long ago and is not settled",
             |s| s.online(3).host(3, |h| h.duty = Duty::Draining).host(1, |h| h.settled = false),
+            &["release 3 drained e5"],
+        ),
+        (
+            "the operator wants it on a host that may take it, while its home has just started",
+            |s| s.online(3).host(1, |h| (h.settled, h.starting) = (false, true)).row(|r| r.ordered = Some(host(2))),
+            &["release 3 moved e5"],
+        ),
+        (
+            "the operator wants a floating one where it is, and its holder drains",
+            |s| s.gone(1).online(3).host(3, |h| h.duty = Duty::Draining).row(|r| (r.floating, r.ordered) = (true, Some(host(3)))),
             &["release 3 drained e5"],
         ),
         ("a quiesced holder keeps what it serves", |s| s.gone(1).online(3).host(3, |h| h.duty = Duty::Quiesced), &[]),

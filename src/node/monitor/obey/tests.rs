@@ -84,6 +84,7 @@ impl Bench {
             lifetime: Duration::from_secs(3600),
             epoch: Epoch(4),
             tombstone: false,
+            returned: None,
         };
         let start = Start {
             boot: BOOT,

@@ -15,16 +15,17 @@
 //! | G | a host that does not accept an address, or is in back-off for it, is on no list for it |
 //! | H | the preferred host is injected only beside a single holder: several real holders are settled first, so that the address is never without one in between |
 //! | I | a preferred host counts in a duplicate only if it serves the address and is active; a spare only if it may keep what it serves; else whoever may |
-//! | J | a single holder that drains, or that is not ok (`all_failed = "keep"`), gives the address up if somebody can take it at once |
+//! | J | a single holder that drains, that is not ok (`all_failed = "keep"`), or that does not accept the address any more, gives it up if somebody can take it at once |
 //! | K | while the preferred host has just started, the address waits for it: neither assigned to another nor taken from its holder |
 //! | L | while a live host's entry is not whole, it may hold what seems unserved: nothing is assigned, and nothing released in order to be assigned |
 //! | M | a frozen group settles duplicates only |
-//! | N | a floating address that no live host prefers: spares and others are one list, and of these the hosts with the fewest floating ones |
+//! | N | floating addresses that no live host prefers: spares and others are one list, those first whose `accept` names the address; the numbers of floating addresses on these hosts are as even as can be, and of all ways to get there one with the fewest moves is taken; what is held moves for it only while they are evened out |
 //! | O | `assign`: instead of a random pick the fewest addresses or the least utilized |
+//! | P | where the operator wants an address comes before everything else, if that host may take it; and what he has moved stays where it is until another reason moves it |
 
 use std::fmt;
 
-use super::super::{Decision, Outcome};
+use super::super::{Decision, Evening, Outcome};
 use super::{address, host};
 use crate::types::host::HostId;
 use crate::types::item::{Epoch, Item, ItemState, Reason};
@@ -55,10 +56,12 @@ pub(super) struct Held {
     pub(super) state: ItemState,
     /// A command was sent and not answered.
     pub(super) told: bool,
+    /// The operator has moved it here.
+    pub(super) pinned: bool,
 }
 
 /// Held, announced, and nothing is on its way.
-pub(super) const ONLINE: Held = Held { state: ItemState::Online, told: false };
+pub(super) const ONLINE: Held = Held { state: ItemState::Online, told: false, pinned: false };
 
 /// What stands between one host and one address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,8 +85,8 @@ pub(super) struct Member {
     pub(super) restarting: bool,
     pub(super) observer: bool,
     pub(super) prefers: Prefers,
-    /// Well for as long as `failback` asks.
-    pub(super) well: bool,
+    /// How many times as long as `failback` asks it has been well.
+    pub(super) well: u32,
     pub(super) utilization: u64,
     pub(super) claims: [Claim; 2],
 }
@@ -110,7 +113,22 @@ pub(super) struct World {
     pub(super) failback_never: bool,
     pub(super) frozen: bool,
     pub(super) databases_agree: bool,
+    pub(super) evening: Evening,
+    /// Where the operator wants each address.
+    pub(super) ordered: [Option<usize>; 2],
+    /// How often `failback` is doubled for each.
+    pub(super) doublings: [u32; 2],
 }
+
+impl Member {
+    /// Its `accept` is not empty, and so names what it accepts.
+    pub(super) fn has_list(&self) -> bool {
+        self.claims.iter().any(|claim| !claim.accepts)
+    }
+}
+
+/// For each floating address where it is to be; for others nothing.
+pub(super) type Layout = [Option<usize>; 2];
 
 /// What is to be said of one address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -223,7 +241,7 @@ impl World {
                 // seed: if service_address not expired
                 if self.addresses[address] == Kind::Expired {
                     // seed: send release message to host to release expired service addresses
-                    if claim.held == ONLINE && self.databases_agree() && !self.frozen {
+                    if is_at_rest(claim.held) && self.databases_agree() && !self.frozen {
                         entry.send_release.push(number); // C
                     }
                 } else {
@@ -262,9 +280,9 @@ impl World {
         claiming.first().copied()
     }
 
-    /// What the control step has to say of one address. `counts`: addresses and floating addresses of each host, those that
-    /// this step has already given out among them; they matter to `assign` other than random, and to floating addresses.
-    fn verdict(&self, address: usize, counts: &[(u32, u32); HOSTS]) -> Verdict {
+    /// What the control step has to say of one address. `counts`: addresses of each host, those that this step has already
+    /// given out among them; they matter to `assign` other than random.
+    fn verdict(&self, address: usize, counts: &[u32; HOSTS], layout: &Layout) -> Verdict {
         let mut entry = self.control_table(address);
         if self.addresses[address] == Kind::Expired {
             return if entry.send_release.is_empty() {
@@ -279,15 +297,26 @@ impl World {
         }
         // seed: if number of id_addresses = 0, then unserved
         if entry.id_addresses.is_empty() {
-            return self.manage_unserved(&entry, address, counts);
+            return self.manage_unserved(&entry, address, counts, layout);
         }
         // seed: if has preferred id_address and service address not served by preferred id_address and preferred id_address has
         // not quiesced, then add preferred id_address to entry
         let served = entry.id_addresses.clone();
+        let ordered = self.order(&entry, address);
+        if let ([holder], Some(ordered)) = (served.as_slice(), ordered)
+            && ordered != *holder
+            && !self.frozen // M
+            && self.is_all_known()
+        // L
+        {
+            return Verdict::Release { from: served, reason: Reason::Moved }; // P
+        }
+        let is_pinned = ordered.is_some() || served.iter().any(|holder| self.hosts[*holder].claims[address].held.pinned);
         let mut injected = None;
         if let Some(preferred) = entry.preferred_id_address
             && !self.served_by(preferred, address)
-            && self.is_wanted_home(&entry, preferred) // F
+            && self.is_wanted_home(&entry, preferred, address) // F
+            && !is_pinned // P
             && served.len() == 1 // H
             && !self.frozen // M
             && self.is_all_known()
@@ -303,16 +332,23 @@ impl World {
                 None => self.duplicate(&entry, address),
             };
         }
-        self.single_holder(&entry, address, served[0]) // J
+        self.single_holder(&entry, address, served[0], layout) // J, N
     }
 
     fn is_on_a_list(entry: &Entry, number: usize) -> bool {
         entry.spare_host_list.contains(&number) || entry.non_spare_eligible_list.contains(&number)
     }
 
+    /// Departure P: where the operator wants it, if that host serves it and may keep it, or may take it.
+    fn order(&self, entry: &Entry, address: usize) -> Option<usize> {
+        let to = self.ordered[address].filter(|to| !self.hosts[*to].silent)?;
+        let keeps = self.served_by(to, address) && self.may_keep(to) && self.hosts[to].claims[address].accepts;
+        (keeps || Self::is_on_a_list(entry, to)).then_some(to)
+    }
+
     /// Departure F.
-    fn is_wanted_home(&self, entry: &Entry, preferred: usize) -> bool {
-        Self::is_on_a_list(entry, preferred) && self.hosts[preferred].well && !self.failback_never
+    fn is_wanted_home(&self, entry: &Entry, preferred: usize, address: usize) -> bool {
+        Self::is_on_a_list(entry, preferred) && self.hosts[preferred].well >= 1 << self.doublings[address] && !self.failback_never
     }
 
     /// Departure L.
@@ -330,9 +366,15 @@ impl World {
     }
 
     /// "Pseudocode for managing unserved states".
-    fn manage_unserved(&self, entry: &Entry, address: usize, counts: &[(u32, u32); HOSTS]) -> Verdict {
-        if self.frozen || !self.is_all_known() || self.is_coming(entry.preferred_id_address, address) {
-            return Verdict::Nothing; // M, L, K
+    fn manage_unserved(&self, entry: &Entry, address: usize, counts: &[u32; HOSTS], layout: &Layout) -> Verdict {
+        if self.frozen || !self.is_all_known() {
+            return Verdict::Nothing; // M, L
+        }
+        if let Some(ordered) = self.order(entry, address) {
+            return Verdict::Acquire { one_of: vec![ordered], reason: Reason::Moved }; // P
+        }
+        if self.is_coming(entry.preferred_id_address, address) {
+            return Verdict::Nothing; // K
         }
         // seed: if preferred_id_address != 0 and preferred host is not quiesced then
         if let Some(preferred) = entry.preferred_id_address
@@ -342,11 +384,10 @@ impl World {
             return Verdict::Acquire { one_of: vec![preferred], reason: Reason::Home };
         }
         if self.is_floating(address) {
-            let mut all = entry.spare_host_list.clone();
-            all.extend(&entry.non_spare_eligible_list);
-            let fewest = all.iter().map(|number| counts[*number].1).min();
-            all.retain(|number| Some(counts[*number].1) == fewest);
-            return self.pick(all, counts); // N
+            return match layout[address] {
+                Some(number) => Verdict::Acquire { one_of: vec![number], reason: Reason::Assigned }, // N
+                None => Verdict::CannotAssign,
+            };
         }
         // seed: else if (spare_host count > 0)
         if !entry.spare_host_list.is_empty() {
@@ -359,16 +400,21 @@ impl World {
     }
 
     /// A pick from a list; from an empty one nobody can be assigned.
-    fn pick(&self, list: Vec<usize>, counts: &[(u32, u32); HOSTS]) -> Verdict {
-        let fair = |number: &usize| (u64::from(counts[*number].0), self.hosts[*number].utilization);
-        let least_loaded = |number: &usize| (self.hosts[*number].utilization, u64::from(counts[*number].0));
+    fn pick(&self, list: Vec<usize>, counts: &[u32; HOSTS]) -> Verdict {
         let one_of = match self.assign {
             Assign::Random => list,
-            // O; the first of several least is the one with the lowest id.
-            Assign::Fair => sorted(list).into_iter().min_by_key(fair).into_iter().collect(),
-            Assign::LeastLoaded => sorted(list).into_iter().min_by_key(least_loaded).into_iter().collect(),
+            Assign::Fair | Assign::LeastLoaded => self.least(list, counts), // O
         };
         if one_of.is_empty() { Verdict::CannotAssign } else { Verdict::Acquire { one_of, reason: Reason::Assigned } }
+    }
+
+    /// Departure O; the first of several least is the one with the lowest id.
+    fn least(&self, list: Vec<usize>, counts: &[u32; HOSTS]) -> Vec<usize> {
+        let fair = |number: &usize| (u64::from(counts[*number]), self.hosts[*number].utilization);
+        let least_loaded = |number: &usize| (self.hosts[*number].utilization, u64::from(counts[*number]));
+        let sorted = sorted(list).into_iter();
+        let least = if self.assign == Assign::LeastLoaded { sorted.min_by_key(least_loaded) } else { sorted.min_by_key(fair) };
+        least.into_iter().collect()
     }
 
     /// "A pseudocode representation for such a process": one of the duplicates stays.
@@ -391,14 +437,24 @@ impl World {
         Verdict::Duplicate { one_of: if spares.is_empty() { among } else { spares }, holders }
     }
 
-    /// Departure J: beyond the seed, in which every host gives up by itself what it cannot serve.
-    fn single_holder(&self, entry: &Entry, address: usize, holder: usize) -> Verdict {
-        let others: Vec<usize> = (0..HOSTS).filter(|number| *number != holder && Self::is_on_a_list(entry, *number)).collect();
-        let waits = self.frozen || !self.is_all_known() || self.is_coming(self.home_beside(holder, address), address); // M, L, K
-        if self.may_keep(holder) || others.is_empty() || waits {
-            return Verdict::Nothing;
+    /// Departure J: beyond the seed, in which every host gives up by itself what it cannot serve. And N.
+    fn single_holder(&self, entry: &Entry, address: usize, holder: usize, layout: &Layout) -> Verdict {
+        if self.frozen || !self.is_all_known() {
+            return Verdict::Nothing; // M, L
         }
-        let reason = if self.hosts[holder].draining { Reason::Drained } else { Reason::TestFailed };
+        if self.may_keep(holder) && self.hosts[holder].claims[address].accepts {
+            let is_evened_out = self.is_floating(address) && layout[address].is_some_and(|to| to != holder);
+            return if is_evened_out { Verdict::Release { from: vec![holder], reason: Reason::Rebalanced } } else { Verdict::Nothing };
+        }
+        let others: Vec<usize> = (0..HOSTS).filter(|number| *number != holder && Self::is_on_a_list(entry, *number)).collect();
+        if others.is_empty() || self.is_coming(self.home_beside(holder, address), address) {
+            return Verdict::Nothing; // K
+        }
+        let reason = match (self.hosts[holder].draining, self.is_ok(holder)) {
+            (true, true | false) => Reason::Drained,
+            (false, false) => Reason::TestFailed,
+            (false, true) => Reason::NotAccepted,
+        };
         Verdict::Release { from: vec![holder], reason }
     }
 
@@ -408,19 +464,98 @@ impl World {
         self.of_several(&self.heard().into_iter().filter(claiming).collect::<Vec<_>>(), address)
     }
 
-    /// Addresses and floating addresses that each host claims to serve.
-    pub(super) fn counts(&self) -> [(u32, u32); HOSTS] {
-        let mut counts = [(0, 0); HOSTS];
-        for number in self.heard() {
-            for address in 0..self.count {
-                if self.served_by(number, address) {
-                    counts[number].0 += 1;
-                    counts[number].1 += u32::from(self.is_floating(address));
+    /// Departure N: every way to place the floating addresses that is as good as can be.
+    pub(super) fn layouts(&self) -> Vec<Layout> {
+        let floating: Vec<usize> = (0..self.count).filter(|address| self.is_floating(*address)).collect();
+        if floating.is_empty() || self.frozen || !self.is_all_known() {
+            return vec![[None; 2]];
+        }
+        let is_doubled = floating.iter().any(|address| self.heard().iter().filter(|number| self.served_by(**number, *address)).count() > 1);
+        let evening = if is_doubled { Evening::Off } else { self.evening };
+        let mut layouts = vec![[None; 2]];
+        for address in &floating {
+            let places = self.places(*address, evening);
+            let with = |layout: &Layout| -> Vec<Layout> {
+                let mut all: Vec<Layout> = Vec::new();
+                for place in &places {
+                    let mut layout = *layout;
+                    layout[*address] = *place;
+                    all.push(layout);
                 }
+                all
+            };
+            layouts = layouts.iter().flat_map(with).collect();
+        }
+        let is_eligible = |number: usize| self.is_ok(number) && self.is_not_quiesced(number);
+        let price = |layout: &Layout| -> (usize, usize) {
+            // What is with a host that is given nothing does not count for the others.
+            let count = |number: usize| layout.iter().filter(|place| **place == Some(number)).count();
+            let evenness = (0..HOSTS).filter(|number| is_eligible(*number)).map(|number| count(number) * count(number)).sum();
+            let moves = floating.iter().filter(|address| self.holder_of(**address).is_some_and(|holder| layout[**address] != Some(holder)));
+            (evenness, moves.count())
+        };
+        let least = layouts.iter().map(price).min();
+        layouts.retain(|layout| Some(price(layout)) == least);
+        match (self.assign, floating.as_slice()) {
+            (Assign::Fair | Assign::LeastLoaded, [address]) => {
+                let places = layouts.iter().filter_map(|layout| layout[*address]).collect();
+                let least = self.least(places, &self.counts()); // O
+                layouts.retain(|layout| layout[*address].is_none_or(|place| least.contains(&place)));
+                layouts
             }
+            // Among several the order in which they are placed decides; that is not of interest here.
+            (Assign::Random | Assign::Fair | Assign::LeastLoaded, _) => layouts,
+        }
+    }
+
+    /// Where a floating address may be.
+    fn places(&self, address: usize, evening: Evening) -> Vec<Option<usize>> {
+        let entry = self.control_table(address);
+        if let Some(ordered) = self.order(&entry, address) {
+            return vec![Some(ordered)]; // P
+        }
+        let lists = || entry.spare_host_list.iter().chain(&entry.non_spare_eligible_list).copied();
+        let named: Vec<usize> = lists().filter(|number| self.hosts[*number].has_list()).collect();
+        let may: Vec<Option<usize>> = if named.is_empty() { lists().collect() } else { named }.into_iter().map(Some).collect();
+        let or_nobody = |places: Vec<Option<usize>>| if places.is_empty() { vec![None] } else { places };
+        let Some(holder) = self.holder_of(address) else { return or_nobody(may) };
+        let held = self.hosts[holder].claims[address].held;
+        let yields = match evening {
+            Evening::Off => false,
+            Evening::Due => !held.pinned,
+            Evening::Asked => true,
+        };
+        let is_eligible = self.is_ok(holder) && self.is_not_quiesced(holder);
+        if !yields || !is_at_rest(held) || !is_eligible {
+            return vec![Some(holder)];
+        }
+        let others = may.into_iter().filter(|place| *place != Some(holder));
+        others.chain([Some(holder)]).collect()
+    }
+
+    /// Who has a floating address, or will have it, and may keep it.
+    fn holder_of(&self, address: usize) -> Option<usize> {
+        let has = |number: &usize| match self.hosts[*number].claims[address].held.state {
+            ItemState::Acquiring | ItemState::Online => true,
+            ItemState::NotServing | ItemState::Releasing => false,
+        };
+        let holder = self.heard().into_iter().find(has)?;
+        (self.may_keep(holder) && self.hosts[holder].claims[address].accepts).then_some(holder)
+    }
+
+    /// Addresses that each host claims to serve.
+    pub(super) fn counts(&self) -> [u32; HOSTS] {
+        let mut counts = [0; HOSTS];
+        for number in self.heard() {
+            counts[number] += (0..self.count).map(|address| u32::from(self.served_by(number, address))).sum::<u32>();
         }
         counts
     }
+}
+
+/// Nothing is on its way.
+pub(super) fn is_at_rest(held: Held) -> bool {
+    held.state == ItemState::Online && !held.told
 }
 
 impl fmt::Display for World {
@@ -436,7 +571,8 @@ impl fmt::Display for World {
                 (!host.settled, "unsettled"),
                 (host.restarting, "restarting"),
                 (!host.whole, "in transit"),
-                (!host.well, "not well for long"),
+                (host.well == 0, "not well for long"),
+                (host.well > 1, "well for very long"),
             ];
             let words: Vec<&str> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
             writeln!(f, "  {}: {words:?}, prefers {:?}, utilization {}", id(number), host.prefers, host.utilization)?;
@@ -444,8 +580,9 @@ impl fmt::Display for World {
                 writeln!(f, "    {}: {:?}", item(address), host.claims[address])?;
             }
         }
-        let Self { addresses, count, assign, failback_never, frozen, databases_agree, hosts: _ } = self;
+        let Self { addresses, count, assign, failback_never, frozen, databases_agree, evening, ordered, doublings, hosts: _ } = self;
         let addresses = &addresses[..*count];
+        writeln!(f, "  evening {evening:?}, ordered {ordered:?}, doublings {doublings:?}")?;
         write!(f, "  {addresses:?}, {assign:?}, failback never {failback_never}, frozen {frozen}, databases agree {databases_agree}")
     }
 }
@@ -471,15 +608,17 @@ pub(super) fn item(number: usize) -> Item {
 /// All that is to be said of one address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Expected {
-    pub(super) verdict: Verdict,
+    /// Any of these is right.
+    verdicts: Vec<Verdict>,
     /// Hosts that claim it for themselves, if they are several.
     conflict: Vec<usize>,
 }
 
 impl World {
-    /// The verdict, and whether a conflict is to be reported with it.
-    pub(super) fn expected(&self, address: usize, counts: &[(u32, u32); HOSTS]) -> Expected {
-        Expected { verdict: self.verdict(address, counts), conflict: self.conflict(address) }
+    /// The verdict for each of these layouts, and whether a conflict is to be reported with it.
+    pub(super) fn expected(&self, address: usize, counts: &[u32; HOSTS], layouts: &[Layout]) -> Expected {
+        let verdicts = layouts.iter().map(|layout| self.verdict(address, counts, layout));
+        Expected { verdicts: verdicts.collect(), conflict: self.conflict(address) }
     }
 }
 
@@ -487,27 +626,7 @@ impl World {
 pub(super) fn judge(world: &World, number: usize, expected: &Expected, outcome: &Outcome) -> Result<(), String> {
     let item = item(number);
     let decisions: Vec<&Decision> = outcome.decisions.iter().filter(|decision| decision.item == item).collect();
-    let cannot_assign = outcome.cannot_assign.contains_key(&item);
-    let kept = outcome.duplicates.get(&item);
-    let agrees = match &expected.verdict {
-        Verdict::Nothing => decisions.is_empty() && !cannot_assign && kept.is_none(),
-        Verdict::CannotAssign => decisions.is_empty() && cannot_assign && kept.is_none(),
-        Verdict::Acquire { one_of, reason } => match decisions.as_slice() {
-            [decision] => {
-                (decision.kind, decision.epoch, decision.reason) == (CommandKind::Acquire, EPOCH_KNOWN.next(), *reason)
-                    && one_of.iter().any(|number| id(*number) == decision.to)
-                    && !cannot_assign
-                    && kept.is_none()
-            }
-            _ => false,
-        },
-        Verdict::Release { from, reason } => is_released(from, *reason, &decisions) && !cannot_assign && kept.is_none(),
-        Verdict::Duplicate { one_of, holders } => {
-            let keeps = one_of.iter().find(|number| kept == Some(&id(**number)));
-            let others = |keeps: &usize| holders.iter().copied().filter(|number| number != keeps).collect::<Vec<_>>();
-            keeps.is_some_and(|keeps| is_released(&others(keeps), Reason::Duplicate, &decisions)) && !cannot_assign
-        }
-    };
+    let agrees = expected.verdicts.iter().any(|verdict| is_said(verdict, &item, &decisions, outcome));
     let named = outcome.conflicts.get(&item);
     let is_named = named.is_some_and(|named| expected.conflict.iter().any(|number| id(*number) == *named));
     if agrees && (is_named || (named.is_none() && expected.conflict.is_empty())) {
@@ -525,4 +644,28 @@ fn is_released(from: &[usize], reason: Reason, decisions: &[&Decision]) -> bool 
         decisions.iter().filter(told).count() == 1
     };
     from.len() == decisions.len() && from.iter().all(is_told)
+}
+
+fn is_said(verdict: &Verdict, item: &Item, decisions: &[&Decision], outcome: &Outcome) -> bool {
+    let cannot_assign = outcome.cannot_assign.contains_key(item);
+    let kept = outcome.duplicates.get(item);
+    match verdict {
+        Verdict::Nothing => decisions.is_empty() && !cannot_assign && kept.is_none(),
+        Verdict::CannotAssign => decisions.is_empty() && cannot_assign && kept.is_none(),
+        Verdict::Acquire { one_of, reason } => match decisions {
+            [decision] => {
+                (decision.kind, decision.epoch, decision.reason) == (CommandKind::Acquire, EPOCH_KNOWN.next(), *reason)
+                    && one_of.iter().any(|number| id(*number) == decision.to)
+                    && !cannot_assign
+                    && kept.is_none()
+            }
+            _ => false,
+        },
+        Verdict::Release { from, reason } => is_released(from, *reason, decisions) && !cannot_assign && kept.is_none(),
+        Verdict::Duplicate { one_of, holders } => {
+            let keeps = one_of.iter().find(|number| kept == Some(&id(**number)));
+            let others = |keeps: &usize| holders.iter().copied().filter(|number| number != keeps).collect::<Vec<_>>();
+            keeps.is_some_and(|keeps| is_released(&others(keeps), Reason::Duplicate, decisions)) && !cannot_assign
+        }
+    }
 }

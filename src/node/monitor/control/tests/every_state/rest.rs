@@ -1,5 +1,6 @@
 //! Rules that hold without any model: over what one step says, and over where obeying it leads.
 
+use super::super::model::is_at_rest;
 use super::*;
 
 /// So many steps are enough: duplicates go and what is in between ends, an address that must go elsewhere is released, it is
@@ -25,10 +26,10 @@ fn check_step(world: &World, outcome: &Outcome) {
         match decision.kind {
             CommandKind::Acquire => {
                 assert!(may_be_given(world, number, address), "{decision:?} in\n{world}");
-                assert!(others.iter().all(|held| *held == NOT_SERVING), "somebody holds it: {decision:?} in\n{world}");
+                assert!(others.iter().all(|held| !held.state.is_held()), "somebody holds it: {decision:?} in\n{world}");
                 assert_ne!(world.addresses[address], Kind::Expired, "{decision:?} in\n{world}");
             }
-            CommandKind::Release => assert_eq!(held, ONLINE, "{decision:?} in\n{world}"),
+            CommandKind::Release => assert!(is_at_rest(held), "{decision:?} in\n{world}"),
         }
     }
 }
@@ -113,7 +114,7 @@ fn check_rest(world: &World) {
         let holder = held_by[0];
         let keeps = world.hosts[holder].ok && !world.hosts[holder].observer && !world.hosts[holder].draining;
         assert!(keeps, "held at rest by a host that cannot keep it in\n{world}");
-        if takers.iter().any(|number| at_home(number) && world.hosts[*number].well) {
+        if takers.iter().any(|number| at_home(number) && world.hosts[*number].well > 0) {
             assert!(at_home(&holder), "away from home at rest in\n{world}");
         }
     }

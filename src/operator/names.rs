@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::operator::words::printable;
+use super::words::printable;
 use crate::types::host::HostId;
 use crate::types::view::GroupView;
 
 /// The names of a group's hosts.
-pub(super) struct Names(BTreeMap<HostId, String>);
+pub(crate) struct Names(BTreeMap<HostId, String>);
 
 impl Names {
-    pub(super) fn of(group: &GroupView) -> Self {
+    pub(crate) fn of(group: &GroupView) -> Self {
         let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
         for host in &group.hosts {
             *uses.entry(host.name.as_str()).or_default() += 1;
@@ -19,11 +19,11 @@ impl Names {
         Self(unique.map(|host| (host.id, printable(&host.name).into_owned())).collect())
     }
 
-    pub(super) fn one(&self, host: HostId) -> String {
+    pub(crate) fn one(&self, host: HostId) -> String {
         self.0.get(&host).cloned().unwrap_or_else(|| host.to_string())
     }
 
-    pub(super) fn all<'h>(&self, hosts: impl IntoIterator<Item = &'h HostId>) -> Vec<String> {
+    pub(crate) fn all<'h>(&self, hosts: impl IntoIterator<Item = &'h HostId>) -> Vec<String> {
         hosts.into_iter().map(|host| self.one(*host)).collect()
     }
 }
