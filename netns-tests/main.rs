@@ -18,11 +18,14 @@ mod bad_start;
 mod by_hand;
 mod come_up;
 mod expire;
+mod failback;
+mod foretold;
 mod judge;
 mod judges;
 mod late;
 mod leader;
 mod loads;
+mod moving;
 mod networks;
 mod operator;
 mod orphans;
@@ -31,7 +34,9 @@ mod paths;
 mod pool;
 mod quiesce;
 mod restarts;
+mod scene;
 mod scripts;
+mod spread;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
 mod stop;
@@ -68,15 +73,19 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         by_hand::trials(&stories),
         come_up::trials(&stories),
         expire::trials(&stories),
+        failback::trials(&stories),
+        foretold::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
         loads::trials(&stories),
+        moving::trials(&stories),
         operator::trials(&stories),
         orphans::trials(&stories),
         paths::trials(&stories),
         quiesce::trials(&stories),
         restarts::trials(&stories),
         scripts::trials(&stories),
+        spread::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),
         symptoms::trials(&stories),
