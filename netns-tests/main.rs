@@ -52,6 +52,7 @@ mod status_form;
 mod stop;
 mod story;
 mod strangers;
+mod symptoms;
 mod test_fails;
 mod thousand;
 mod two_groups;
@@ -105,6 +106,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         spread::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),
+        symptoms::trials(&stories),
         test_fails::trials(&stories),
         thousand::trials(&stories),
         two_groups::trials(&stories),

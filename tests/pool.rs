@@ -19,6 +19,8 @@ mod world;
 mod chance;
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
+#[path = "pool/exchange.rs"]
+mod exchange;
 #[path = "pool/failing.rs"]
 mod failing;
 #[path = "pool/identity.rs"]

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "functions beside the tests; a failure there is a failed test")]
 
+#[path = "wire/annotated.rs"]
+mod annotated;
 #[path = "wire/strategies.rs"]
 mod strategies;
 #[path = "wire/vectors.rs"]

@@ -300,7 +300,7 @@ fn table(section: &Section, before: &[&Section]) -> String {
             Preset::Needed { example } => format!("needed; `{example}`"),
             Preset::Off { only } => format!("`{only}`, the only value"),
             Preset::Table => String::from("none"),
-            Preset::Unset { otherwise, .. } => otherwise.to_owned(),
+            Preset::Unset { example, otherwise } => format!("{otherwise}; for example `{example}`"),
             Preset::Value(value) => format!("`{value}`"),
         };
         let scope = match key.scope {

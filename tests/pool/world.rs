@@ -25,6 +25,8 @@ use crate::transcript::Transcript;
 /// A datagram on its way.
 #[derive(Clone, Debug)]
 pub(crate) struct Datagram {
+    pub(crate) sent: Time,
+    pub(crate) kind: MessageKind,
     /// By name: hosts number their groups each for itself.
     pub(crate) group: Rc<str>,
     pub(crate) sender: Sender,
@@ -510,6 +512,7 @@ impl World {
     }
 
     fn send(&mut self, from: u8, group: GroupIndex, message: Message) {
+        let (sent, kind) = (self.now, message.kind);
         let machine = self.machine(from);
         machine.infos_sent += u64::from(message.kind == MessageKind::Info);
         let place = &machine.places[&group];
@@ -524,7 +527,7 @@ impl World {
             let machine = self.machine(from);
             machine.number += 1;
             let number = if is_farewell { u64::MAX } else { machine.number };
-            let datagram = Datagram { group: Rc::clone(&group), sender, number, records: Rc::new(records) };
+            let datagram = Datagram { sent, kind, group: Rc::clone(&group), sender, number, records: Rc::new(records) };
             if let Some(capture) = &mut self.capture {
                 capture.push(datagram.clone());
             }

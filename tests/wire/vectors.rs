@@ -64,7 +64,7 @@ fn the_vectors_open_from_their_files_alone() {
 }
 
 /// The hexadecimal parts of a file.
-fn datagrams(text: &str) -> Vec<Vec<u8>> {
+pub(super) fn datagrams(text: &str) -> Vec<Vec<u8>> {
     let mut datagrams = Vec::new();
     let mut open = false;
     for line in text.lines() {
@@ -128,7 +128,7 @@ fn said(record: &Record) -> Vec<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text
