@@ -17,15 +17,22 @@ use crate::story::Stories;
 mod bad_start;
 mod by_hand;
 mod come_up;
+mod dns_answers;
+mod dns_delegation;
+mod dns_flood;
+mod dns_reasons;
 mod expire;
 mod failback;
+mod firewall;
 mod foretold;
 mod judge;
 mod judges;
+mod keys;
 mod late;
 mod leader;
 mod loads;
 mod moving;
+mod named;
 mod networks;
 mod operator;
 mod orphans;
@@ -33,9 +40,12 @@ mod outsider;
 mod paths;
 mod pool;
 mod quiesce;
+mod reload;
 mod restarts;
+mod rule;
 mod scene;
 mod scripts;
+mod shared_file;
 mod spread;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
@@ -71,9 +81,14 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         bad_start::trials(&stories),
         by_hand::trials(&stories),
         come_up::trials(&stories),
+        dns_answers::trials(&stories),
+        dns_delegation::trials(&stories),
+        dns_flood::trials(&stories),
+        dns_reasons::trials(&stories),
         expire::trials(&stories),
         failback::trials(&stories),
         foretold::trials(&stories),
+        keys::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
         loads::trials(&stories),
@@ -82,8 +97,11 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         orphans::trials(&stories),
         paths::trials(&stories),
         quiesce::trials(&stories),
+        reload::trials(&stories),
         restarts::trials(&stories),
+        rule::trials(&stories),
         scripts::trials(&stories),
+        shared_file::trials(&stories),
         spread::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),
