@@ -7,6 +7,7 @@ use super::*;
 
 mod every_state;
 mod model;
+mod wanted;
 
 fn host(number: u8) -> HostId {
     HostId([10, 0, 0, number].into())
