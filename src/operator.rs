@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod drain;
+pub mod keys;
 mod names;
 pub mod simulate;
 pub mod status;

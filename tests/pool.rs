@@ -35,5 +35,9 @@ mod networks;
 mod operator;
 #[path = "pool/placement.rs"]
 mod placement;
+#[path = "pool/reload.rs"]
+mod reload;
+#[path = "pool/rule.rs"]
+mod rule;
 #[path = "pool/zones.rs"]
 mod zones;
