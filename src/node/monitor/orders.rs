@@ -191,7 +191,7 @@ mod tests {
             (Refusal::HostQuiesced, |t| named(t).duty = Duty::Quiesced),
             (Refusal::HostDraining, |t| named(t).duty = Duty::Draining),
             (Refusal::HostNotAccepting, |t| named(t).accept = vec!["203.0.113.0/24".parse().unwrap()]),
-            (Refusal::HostInBackOff, |t| drop(row(t).back_off.insert(host(2)))),
+            (Refusal::HostInBackOff, |t| row(t).back_off.extend([host(2)])),
         ];
         for (expected, change) in rows {
             let mut tables = tables();
