@@ -24,10 +24,7 @@ pub(super) fn between(before: &Config, after: &Config) -> Vec<String> {
     all.extend(entries("test", &specs(before), &specs(after)));
     let specs = |config: &Config| config.loads.iter().map(|load| (load.name.clone(), load.clone())).collect();
     all.extend(entries("load", &specs(before), &specs(after)));
-    let listens = |config: &Config| config.dns.as_ref().map(|dns| dns.listen.clone());
-    if listens(before) != listens(after) {
-        all.push("dns: listen".to_owned());
-    }
+    all.extend(name_server(before, after));
     all
 }
 
@@ -84,6 +81,22 @@ impl GroupParts<'_> {
             ("dns", shared_was.zone != shared_is.zone),
         ];
         named(&keys)
+    }
+}
+
+fn name_server(before: &Config, after: &Config) -> Option<String> {
+    match (&before.dns, &after.dns) {
+        (None, None) => None,
+        (None, Some(_)) => Some("the name server begins".to_owned()),
+        (Some(_), None) => Some("the name server ends".to_owned()),
+        (Some(was), Some(is)) => {
+            let keys = [
+                ("listen", was.listen != is.listen),
+                ("allow_transfer", was.allow_transfer != is.allow_transfer),
+                ("rate_limit", was.rate_limit != is.rate_limit),
+            ];
+            listed("dns", named(&keys))
+        }
     }
 }
 
@@ -158,6 +171,16 @@ mod tests {
         let (before, after) = (config(BEFORE), config(&text));
         assert_eq!(sentence(&between(&before, &after)), "reloaded: group www: preferred, heartbeat; host: name; test web is changed");
         assert_eq!(changed_tests(&before, &after), ["web".to_owned()].into());
+    }
+
+    #[test]
+    fn what_is_different_of_the_name_server_is_named() {
+        let with = |dns: &str| config(&format!("{BEFORE}\n[group.dns]\nzone = \"www.example.\"\n{dns}"));
+        let before = with("[dns]\nlisten = [\"10.0.0.11:53\"]\n");
+        let after = with("[dns]\nlisten = [\"10.0.0.11:5353\"]\nrate_limit = 7\n");
+        assert_eq!(between(&before, &after), ["dns: listen, rate_limit"]);
+        assert_eq!(between(&before, &with("")), ["the name server ends"]);
+        assert_eq!(between(&with(""), &before), ["the name server begins"]);
     }
 
     #[test]
