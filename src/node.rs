@@ -23,7 +23,7 @@ use self::monitor::hosts::Notice;
 use self::monitor::{Farewell, Identity, Monitor};
 use self::requests::{Drain, Gathering};
 use self::turn::{Operations, Row, Turn, Waiter};
-use crate::types::host::{BootId, Incarnation};
+use crate::types::host::{BootId, HostId, Incarnation};
 use crate::types::item::{Item, Reason, ServiceAddress};
 use crate::types::policy::NodePolicy;
 use crate::types::time::Time;
@@ -167,6 +167,7 @@ impl Node {
             Event::Finished { op, outcome } => self.finish(now, op, outcome, actions),
             Event::Tested { test, result } => {
                 self.probed.take_result(&test, result);
+                self.probed.note_changes(now);
                 let probed = self.probed.clone();
                 self.with_all(now, actions, |monitor, turn| {
                     let health = probed.health(&monitor.policy().tests);
@@ -214,6 +215,22 @@ impl Node {
             },
             groups,
         }
+    }
+
+    /// This host's id.
+    #[must_use]
+    pub fn id(&self) -> HostId {
+        self.identity.id
+    }
+
+    /// What a host calls itself, as far as it is known in that group, or in any.
+    #[must_use]
+    pub fn host_name(&self, group: Option<GroupIndex>, host: HostId) -> Option<String> {
+        if host == self.identity.id {
+            return Some(self.identity.name.clone());
+        }
+        let of = |(index, _): &(usize, &Monitor)| group.is_none_or(|GroupIndex(group)| group == *index);
+        self.monitors.iter().enumerate().filter(of).find_map(|(_, monitor)| monitor.host_name(host))
     }
 
     fn with<R>(

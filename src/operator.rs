@@ -5,6 +5,8 @@
 
 pub mod client;
 pub mod drain;
+pub mod events;
+pub mod explain;
 mod names;
 pub mod simulate;
 pub mod status;

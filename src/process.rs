@@ -2,6 +2,7 @@
 
 pub mod daemon;
 mod dispatch;
+mod journal;
 mod reports;
 pub mod state;
 mod watchdog;

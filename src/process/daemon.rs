@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::dispatch::{Dispatched, Dropped, Ports};
+use super::journal::Journal;
 use super::state::{StateDir, StateWriter};
 use super::watchdog::Watchdog;
 use crate::config::Config;
@@ -131,10 +132,11 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     }
     let (announcer, announce) = Announcer::open(netlink.interfaces())?;
     let dns = config.dns.as_ref().map(Dns::start).transpose()?;
-    let (api, asked) = Api::start(&config.socket)?;
+    let boot = draw_boot()?;
+    let (journal, events) = Journal::start(boot, config.policy.groups.iter().map(|group| group.name.clone()).collect());
+    let (api, asked) = Api::start(&config.socket, events)?;
     let (scripts, script_events) = Scripts::new(config.policy.host.id, config.scripts);
 
-    let boot = draw_boot()?;
     let incarnation = state.next_incarnation().log();
     state
         .store_incarnation(incarnation)
@@ -174,7 +176,9 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         interrupt,
         hangup,
     };
-    let mut daemon = Daemon { clock, node, ports, inbound, boot, tokens: 0, watchdog: Watchdog::start() };
+    journal.record_start(config.policy.host.id, &config.policy.host.name, env!("CARGO_PKG_VERSION"), incarnation.0);
+    journal.record(&node, &actions);
+    let mut daemon = Daemon { clock, node, ports, inbound, boot, tokens: 0, watchdog: Watchdog::start(), journal };
     if let Dispatched::Exit { code } = daemon.ports.dispatch(actions) {
         return Ok(code);
     }
@@ -208,6 +212,7 @@ struct Daemon {
     boot: BootId,
     tokens: u64,
     watchdog: Watchdog,
+    journal: Journal,
 }
 
 impl Daemon {
@@ -219,6 +224,7 @@ impl Daemon {
             self.gather(&mut inputs, &mut events);
             events.extend(self.ports.sockets.take_changes().into_iter().map(Event::Kernel));
             let actions = self.node.handle_all(self.clock.now(), events);
+            self.journal.record(&self.node, &actions);
             if let Dispatched::Exit { code } = self.ports.dispatch(actions) {
                 return code;
             }

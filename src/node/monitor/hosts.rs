@@ -97,6 +97,11 @@ impl Host {
         self.name.clone().unwrap_or_else(|| self.head.id.to_string())
     }
 
+    /// Its name, once known.
+    pub(crate) fn known_name(&self) -> Option<String> {
+        self.name.clone()
+    }
+
     /// How much longer it is not to be given `item`.
     pub(crate) fn back_off(&self, now: Time, item: &Item) -> Duration {
         self.back_off_until.get(item).map_or(Duration::ZERO, |until| until.since(now))

@@ -87,7 +87,7 @@ impl Monitor {
     }
 
     /// The live hosts that report hearing `id`, directly or by relay; this one included.
-    fn heard_by(&self, now: Time, id: HostId) -> Vec<HostId> {
+    pub(super) fn heard_by(&self, now: Time, id: HostId) -> Vec<HostId> {
         let fresh = self.transmit.oldest_within(now, self.policy.shared.timeout);
         let hears = |host: &Host| {
             if id == self.identity.id {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod rules;
+
 fn host(number: u8) -> HostId {
     HostId([10, 0, 0, number].into())
 }
