@@ -17,7 +17,9 @@ use crate::story::Stories;
 mod bad_start;
 mod by_hand;
 mod come_up;
+mod events;
 mod expire;
+mod explain;
 mod judge;
 mod judges;
 mod late;
@@ -66,7 +68,9 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         bad_start::trials(&stories),
         by_hand::trials(&stories),
         come_up::trials(&stories),
+        events::trials(&stories),
         expire::trials(&stories),
+        explain::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
         loads::trials(&stories),

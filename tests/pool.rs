@@ -19,6 +19,8 @@ mod world;
 mod chance;
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
+#[path = "pool/explaining.rs"]
+mod explaining;
 #[path = "pool/failing.rs"]
 mod failing;
 #[path = "pool/identity.rs"]
@@ -33,5 +35,7 @@ mod networks;
 mod operator;
 #[path = "pool/placement.rs"]
 mod placement;
+#[path = "pool/reasons.rs"]
+mod reasons;
 #[path = "pool/zones.rs"]
 mod zones;
