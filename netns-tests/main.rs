@@ -20,11 +20,14 @@ mod come_up;
 mod events;
 mod expire;
 mod explain;
+mod failback;
+mod foretold;
 mod judge;
 mod judges;
 mod late;
 mod leader;
 mod loads;
+mod moving;
 mod networks;
 mod operator;
 mod orphans;
@@ -33,7 +36,9 @@ mod paths;
 mod pool;
 mod quiesce;
 mod restarts;
+mod scene;
 mod scripts;
+mod spread;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
 mod stop;
@@ -71,15 +76,19 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         events::trials(&stories),
         expire::trials(&stories),
         explain::trials(&stories),
+        failback::trials(&stories),
+        foretold::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
         loads::trials(&stories),
+        moving::trials(&stories),
         operator::trials(&stories),
         orphans::trials(&stories),
         paths::trials(&stories),
         quiesce::trials(&stories),
         restarts::trials(&stories),
         scripts::trials(&stories),
+        spread::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),
         test_fails::trials(&stories),

@@ -41,6 +41,8 @@ pub(crate) enum Finding {
     Uncounted,
     /// A daemon ran that had to refuse, or did not say why in one line.
     Unrefused,
+    /// Some hosts had more of the floating addresses than others by more than one.
+    Uneven,
     /// Nobody had an address, or not the host that must have it.
     Unserved,
 }

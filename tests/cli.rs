@@ -142,6 +142,15 @@ fn wrong_usage_is_exit_code_2() {
         &["forget"],
         &["drain", "--timeout", "60"],
         &["drain", "--timeout", "2d"],
+        &["move"],
+        &["move", "web2"],
+        &["move", "192.0.2.13", "web2", "web3"],
+        &["move", "192.0.2.13", "--timeout", "25h"],
+        &["freeze", "--for", "0s"],
+        &["freeze", "--for", "8d"],
+        &["freeze", "--for", "soon"],
+        &["thaw", "--for", "1h"],
+        &["simulate", "--fail"],
     ] {
         let output = raisctl(nowhere, arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {}", err(&output));
@@ -220,6 +229,18 @@ fn what_is_done_is_said_and_exit_code_0() {
         ),
         (&["expire", "192.0.2.13"], Request::Expire { group: None, item: item() }),
         (&["expire", "192.0.2.13/28", "--group", "www"], Request::Expire { group: www(), item: item() }),
+        (&["move", "192.0.2.13"], Request::Move { group: None, item: item(), to: None, timeout: Duration::from_secs(60) }),
+        (
+            &["move", "192.0.2.13/32", "web2", "--group", "www", "--timeout", "5m"],
+            Request::Move { group: www(), item: item(), to: Some("web2".to_owned()), timeout: Duration::from_secs(300) },
+        ),
+        (&["freeze"], Request::Freeze { group: None, duration: Duration::from_secs(3600) }),
+        (
+            &["freeze", "--for", "7d", "--group", "www", "--reason", "work on the switch"],
+            Request::Freeze { group: www(), duration: Duration::from_secs(7 * 24 * 3600) },
+        ),
+        (&["thaw", "--group", "www"], Request::Thaw { group: www() }),
+        (&["rebalance"], Request::Rebalance { group: None }),
         (&["forget", "web3"], Request::Forget { group: None, host: "web3".to_owned() }),
         (&["forget", "10.0.0.13", "--group", "www"], Request::Forget { group: www(), host: "10.0.0.13".to_owned() }),
     ];
@@ -234,7 +255,19 @@ fn what_is_done_is_said_and_exit_code_0() {
 fn what_is_refused_is_exit_code_1_with_the_daemons_words() {
     let expire = Request::Expire { group: None, item: Item::Address([192, 0, 2, 11].into()) };
     let drain = Request::Drain { group: None, timeout: Duration::from_secs(1), reason: String::new() };
-    for (arguments, request) in [(["expire", "192.0.2.11"].as_slice(), expire), (&["drain", "--timeout", "1s"], drain)] {
+    let wish = Request::Move {
+        group: None,
+        item: Item::Address([192, 0, 2, 11].into()),
+        to: Some("web4".to_owned()),
+        timeout: Duration::from_secs(60),
+    };
+    let refused = [
+        (["expire", "192.0.2.11"].as_slice(), expire),
+        (&["drain", "--timeout", "1s"], drain),
+        (&["move", "192.0.2.11", "web4"], wish),
+        (&["rebalance", "--group", "www"], Request::Rebalance { group: Some("www".to_owned()) }),
+    ];
+    for (arguments, request) in refused {
         let output = Daemon::answering(vec![(request, Answer::Refused { why: "web1 prefers it".to_owned() })]).asked(arguments);
         assert_eq!((code(&output), out(&output), err(&output)), (1, "", "raisctl: web1 prefers it\n"));
     }

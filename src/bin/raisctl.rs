@@ -142,7 +142,8 @@ enum Command {
     },
     /// Put an address on a host; without a host: home
     ///
-    /// Waits until it is there. It stays there until another reason moves it. The leader refuses what its rules do not allow.
+    /// May be typed on any host of the group. Waits until it is there. It stays there until another reason moves it, although
+    /// its preferred host is well. The leader refuses what its rules do not allow, and says why.
     Move {
         /// The address; a prefix length is accepted and has no meaning
         #[arg(value_parser = service_address)]
@@ -156,6 +157,9 @@ enum Command {
         timeout: Duration,
     },
     /// No moves at all in the group, whatever happens; ends by itself
+    ///
+    /// What fails is not taken over, and what comes back gets nothing; only an address that several hosts hold is settled. May
+    /// be typed on any host of the group, and outlives it. Returns when all hosts that are live know it.
     Freeze {
         #[command(flatten)]
         groups: Groups,
@@ -165,12 +169,14 @@ enum Command {
         #[arg(long = "for", default_value = "1h", value_parser = freeze_duration, value_name = "DURATION")]
         duration: Duration,
     },
-    /// End a freeze
+    /// End a freeze, wherever it was asked for
     Thaw {
         #[command(flatten)]
         groups: Groups,
     },
-    /// Even out floating addresses once
+    /// Even out floating addresses once, with the fewest moves
+    ///
+    /// What an operator has moved is evened out with the rest. For doing so by itself see `rebalance` in the configuration.
     Rebalance {
         #[command(flatten)]
         groups: Groups,
@@ -215,7 +221,7 @@ struct Reason {
 fn drain_timeout(text: &str) -> Result<Duration, String> {
     let timeout = read_duration(text)?;
     if timeout > DRAIN_TIME_MAX {
-        return Err(format!("{text} is longer than a drain is waited for, {}", millis(24 * 60 * 60 * 1000)));
+        return Err(format!("{text} is longer than anything is waited for, {}", millis(24 * 60 * 60 * 1000)));
     }
     Ok(timeout)
 }

@@ -16,6 +16,16 @@ use crate::types::item::{Item, Reason};
 use crate::types::message::{CommandKind, Freeze, Refusal, Verdict, VerdictRecord, Wish, WishKind};
 use crate::types::time::Time;
 
+/// A duration as an operator types it.
+fn duration_words(duration: Duration) -> String {
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (seconds, 0) if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        (seconds, 0) if seconds > 0 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        (seconds, 0) => format!("{seconds}s"),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
 /// An answer to a request that waited for the group.
 pub(crate) type Answered = (Token, Result<String, String>);
 
@@ -112,8 +122,8 @@ impl Monitor {
         let group = &self.policy.name;
         match wanted {
             Ok(Wanted::Frozen(duration)) => {
-                let seconds = duration.as_secs();
-                Ok(format!("{group} is frozen for {seconds} s: no address moves, whatever happens; `raisctl thaw` ends it"))
+                let duration = duration_words(duration);
+                Ok(format!("{group} is frozen for {duration}: no address moves, whatever happens; `raisctl thaw` ends it"))
             }
             Ok(Wanted::Thawed) => Ok(format!("{group} is thawed")),
             Err(wanted) => {
@@ -164,7 +174,7 @@ impl Monitor {
     }
 
     pub(super) fn take_freeze(&mut self, turn: &mut Turn<'_>, freeze: Freeze) -> bool {
-        let is_newer = self.freezing.take(turn.now, freeze);
+        let is_newer = self.freezing.take(turn.now, self.identity.id, freeze);
         if is_newer {
             self.transmit.hasten();
         }
