@@ -24,6 +24,7 @@ mod failback;
 mod foretold;
 mod judge;
 mod judges;
+mod keys;
 mod late;
 mod leader;
 mod loads;
@@ -35,9 +36,12 @@ mod outsider;
 mod paths;
 mod pool;
 mod quiesce;
+mod reload;
 mod restarts;
+mod rule;
 mod scene;
 mod scripts;
+mod shared_file;
 mod spread;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
@@ -78,6 +82,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         explain::trials(&stories),
         failback::trials(&stories),
         foretold::trials(&stories),
+        keys::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
         loads::trials(&stories),
@@ -86,8 +91,11 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         orphans::trials(&stories),
         paths::trials(&stories),
         quiesce::trials(&stories),
+        reload::trials(&stories),
         restarts::trials(&stories),
+        rule::trials(&stories),
         scripts::trials(&stories),
+        shared_file::trials(&stories),
         spread::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),

@@ -27,6 +27,8 @@ pub(crate) enum Finding {
     Mark,
     /// An address went where nothing called it.
     Moved,
+    /// A host sends more or less often than its group goes by.
+    Pace,
     /// A script was not called as it must be.
     Script,
     /// The zone does not hold what it must.

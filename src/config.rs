@@ -33,6 +33,7 @@ pub use environment::{Environment, Facts, FileFacts};
 pub use fault::{ConfigErrors, Excerpt, Fault, FaultPlace, Severity};
 pub use key::{KeyError, append_key, generate_key, key_file_text};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::fault::{Exposure, Faults, Problem, Reported};
@@ -61,7 +62,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The API's Unix socket.
     pub socket: PathBuf,
-    /// Control networks and group addresses.
+    /// Control networks and group addresses. Here and in `dns` a group's number is its place in `policy.groups`.
     pub control: ControlSettings,
     /// How each group's datagrams are protected, in the order of the groups.
     pub protection: Vec<Protection>,
@@ -205,7 +206,7 @@ fn assemble(
         policy: NodePolicy { host: host_policy, groups: Vec::new(), tests: test_policies },
         state_dir: host.state_dir?,
         socket: host.socket?,
-        control: ControlSettings { networks: networks.networks, groups: Vec::new() },
+        control: ControlSettings { networks: networks.networks, groups: BTreeMap::new() },
         protection: Vec::new(),
         scripts: Vec::new(),
         tests,
@@ -213,9 +214,9 @@ fn assemble(
         dns,
         warnings: Vec::new(),
     };
-    for group in groups {
+    for (index, group) in groups.into_iter().enumerate() {
         config.policy.groups.push(group.policy);
-        config.control.groups.push(group.address);
+        config.control.groups.insert(GroupIndex(index), group.address);
         config.protection.push(group.protection);
         config.scripts.push(group.scripts);
     }

@@ -7,6 +7,7 @@ pub mod client;
 pub mod drain;
 pub mod events;
 pub mod explain;
+pub mod keys;
 mod names;
 pub mod simulate;
 pub mod status;

@@ -37,5 +37,9 @@ mod operator;
 mod placement;
 #[path = "pool/reasons.rs"]
 mod reasons;
+#[path = "pool/reload.rs"]
+mod reload;
+#[path = "pool/rule.rs"]
+mod rule;
 #[path = "pool/zones.rs"]
 mod zones;

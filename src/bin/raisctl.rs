@@ -15,6 +15,7 @@ use raisd::operator::client::{Client, ClientError};
 use raisd::operator::drain::drain;
 use raisd::operator::events::{self, EventsError, Form, Wanted};
 use raisd::operator::explain;
+use raisd::operator::keys::KeyStatus;
 use raisd::operator::simulate::{self as simulation, StateFileError};
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
@@ -25,6 +26,7 @@ use raisd::ports::api::call::{
 };
 use raisd::types::item::ServiceAddress;
 use raisd::types::view::View;
+use raisd::wire::seal::KeyUse;
 use serde::Serialize;
 
 /// Shows and steers the raisd of this host.
@@ -196,11 +198,33 @@ enum Command {
         #[command(flatten)]
         groups: Groups,
     },
+    /// Have the daemon read its configuration again; a wrong one changes nothing and is exit code 2
+    Reload,
     /// Print a key file for a group, or add a key to one; needs no daemon
     Keygen {
         /// Add a key that only receives to this file; a file that is not there is made, with mode 600
         #[arg(long, value_name = "FILE")]
         append: Option<PathBuf>,
+        /// Print a key that only receives: the first one of a group that had none
+        #[arg(long, conflicts_with = "append")]
+        receive: bool,
+    },
+    /// Which host has which keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Who can read what with which key; exit code 1 while some host could not read the newest
+    Status {
+        #[command(flatten)]
+        groups: Groups,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -250,6 +274,9 @@ enum Failure {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The text has said so already.
+    #[error("some host cannot read the newest key")]
+    KeyNotEverywhere,
+    /// The text has said so already.
     #[error("an address is unserved or held twice")]
     NotWhole,
     #[error(transparent)]
@@ -268,8 +295,12 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) if error.is_unreached() => 3,
-            Self::Key(_) | Self::Simulate(_) | Self::StateFile(_) | Self::UnknownGroup { .. } => 2,
-            Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
+            Self::Client(ClientError::Configuration(_))
+            | Self::Key(_)
+            | Self::Simulate(_)
+            | Self::StateFile(_)
+            | Self::UnknownGroup { .. } => 2,
+            Self::Client(_) | Self::KeyNotEverywhere | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
 }
@@ -283,7 +314,9 @@ fn main() -> ExitCode {
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match &failure {
-        Failure::NotWhole => {}
+        Failure::KeyNotEverywhere | Failure::NotWhole => {}
+        // With its places and carets, as it is.
+        Failure::Client(error @ ClientError::Configuration(_)) => eprintln!("{error}\n\nnothing is changed: the daemon goes on as before"),
         Failure::Client(_)
         | Failure::Key(_)
         | Failure::Output(_)
@@ -348,10 +381,24 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Rebalance { groups } => call(&client, &Rebalance { group: groups.group }).await,
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
-        Command::Keygen { append: None } => print(&config::key_file_text()?),
-        Command::Keygen { append: Some(path) } => {
+        Command::Reload => print(&format!("{}\n", client.reload().await?)),
+        Command::Keygen { append: None, receive } => {
+            let usage = if receive { KeyUse::Receive } else { KeyUse::Send };
+            print(&config::key_file_text(usage)?)
+        }
+        Command::Keygen { append: Some(path), receive: _ } => {
             let id = config::append_key(&path)?;
             print(&format!("key {} is in {}\n", id.0, path.display()))
+        }
+        Command::Key { command: KeyCommand::Status { groups, json } } => {
+            let view = client.status(groups.group.as_deref()).await?.value;
+            let status = KeyStatus::of(&view);
+            print(&if json {
+                status.json().map_err(|error| Failure::Output(error.into()))?
+            } else {
+                status.render(&view, Terminal::of_stdout())
+            })?;
+            if status.is_read_by_all() { Ok(()) } else { Err(Failure::KeyNotEverywhere) }
         }
     }
 }

@@ -179,7 +179,8 @@ pub(super) const GROUP: Section = Section {
         key("key_file", "path, relative to the configuration file", Needed { example: "\"/etc/raisd/www.key\"" }, Host,
             "The group's keys, from `raisctl keygen`. Needed unless `insecure = true`."),
         key("insecure", "boolean", Value("false"), Host,
-            "Without keys: anyone who reaches the control networks can command the group."),
+            "Without keys: anyone who reaches the control networks can command the group. Beside `key_file`: both are heard, \
+             to bring keys into a running group."),
         key("tests", "array of names", Value("[]"), Host,
             "Tests that must pass for this host to be ok."),
         key("loads", "array of names", Value("[]"), Host,

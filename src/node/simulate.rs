@@ -389,6 +389,8 @@ fn hot_spare(id: HostId) -> HostView {
         utilization: Some(0.0),
         version: String::new(),
         config_hash: String::new(),
+        differs: Vec::new(),
+        keys: None,
         heard_by: Vec::new(),
         complete: true,
         preferred: Vec::new(),

@@ -243,6 +243,9 @@ fn tone(kind: Kind) -> Tone {
         | Kind::DecidedRelease
         | Kind::Draining
         | Kind::Expired
+        | Kind::Follows
+        | Kind::GroupBegins
+        | Kind::GroupEnded
         | Kind::HostHeard
         | Kind::HostLeft
         | Kind::LeaderChanged

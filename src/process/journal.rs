@@ -4,6 +4,7 @@
 //! same place. Never decides and never waits. Called by the loop before the actions are done, so that what a script or a
 //! client notices has been recorded already.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
@@ -22,7 +23,8 @@ const NAMED_MAX: usize = 16;
 /// The events of this start.
 #[derive(Debug)]
 pub(super) struct Journal {
-    groups: Vec<String>,
+    /// Names, also of groups that end in the turn that tells of it.
+    groups: BTreeMap<GroupIndex, String>,
     writer: EventWriter,
 }
 
@@ -38,9 +40,9 @@ fn present() -> Moment {
 
 impl Journal {
     /// An empty journal, and the end of it that the API reads.
-    pub(super) fn start(boot: BootId, groups: Vec<String>) -> (Self, EventReader) {
-        let (writer, reader) = ring(EVENTS_MAX, format!("{boot:?}"), groups.clone(), monotonic);
-        (Self { groups, writer }, reader)
+    pub(super) fn start(boot: BootId) -> (Self, EventReader) {
+        let (writer, reader) = ring(EVENTS_MAX, format!("{boot:?}"), monotonic);
+        (Self { groups: BTreeMap::new(), writer }, reader)
     }
 
     /// The daemon runs.
@@ -53,7 +55,11 @@ impl Journal {
     }
 
     /// What the core reports among these actions.
-    pub(super) fn record(&self, node: &Node, actions: &[Action]) {
+    pub(super) fn record(&mut self, node: &Node, actions: &[Action]) {
+        for (group, name) in node.group_names().filter(|(group, _)| !self.groups.contains_key(group)).collect::<Vec<_>>() {
+            self.writer.add_group(name);
+            self.groups.insert(group, name.to_owned());
+        }
         let mut told = actions
             .iter()
             .filter_map(|action| if let Action::Report { group, report } = action { Some((*group, report)) } else { None })
@@ -64,10 +70,15 @@ impl Journal {
         let me = node.id();
         let events = told.map(|(group, report)| {
             let name = |host: HostId| node.host_name(group, host);
-            let of = group.and_then(|GroupIndex(group)| self.groups.get(group)).cloned();
+            let of = group.and_then(|group| self.groups.get(&group)).cloned();
             about(me, report, &name).event(of, name)
         });
         self.writer.record(&present(), events);
+        for action in actions {
+            if let Action::EndGroup { group } = action {
+                self.groups.remove(group);
+            }
+        }
     }
 }
 
@@ -149,7 +160,10 @@ fn about(me: HostId, report: &Report, name: &impl Fn(HostId) -> Option<String>) 
         Report::Conflict { item, kept } => {
             of(Kind::Conflict).item(item).host(*kept).detail(format!("several live hosts prefer it; {} counts", called(*kept)))
         }
-        Report::ConfigurationDiffers { host } => of(Kind::ConfigurationDiffers).host(*host).detail("group-wide keys are not the leader's"),
+        Report::ConfigurationDiffers { host, keys } => {
+            let keys = if keys.is_empty() { "group-wide keys".to_owned() } else { list(keys) };
+            of(Kind::ConfigurationDiffers).host(*host).detail(format!("not the leader's: {keys}"))
+        }
         Report::Decided { kind, to, item, epoch, reason } => {
             let kind = match kind {
                 CommandKind::Acquire => Kind::DecidedAcquire,
@@ -173,6 +187,12 @@ fn about(me: HostId, report: &Report, name: &impl Fn(HostId) -> Option<String>) 
             of(kind).host(me).detail(why)
         }
         Report::Expired { item, why } => of(Kind::Expired).item(item).detail(why),
+        Report::Follows { leader, ruling } => {
+            let detail = format!("goes by the leader's heartbeat {:?} and timeout {:?}", ruling.heartbeat, ruling.timeout);
+            of(Kind::Follows).host(*leader).detail(detail)
+        }
+        Report::GroupBegins => of(Kind::GroupBegins).host(me),
+        Report::GroupEnded => of(Kind::GroupEnded).host(me),
         Report::Frozen { by, left } => of(Kind::Frozen).host(*by).detail(format!("for {} s, asked for on {}", left.as_secs(), called(*by))),
         Report::HostHeard { host, .. } => of(Kind::HostHeard).host(*host),
         Report::HostLeft { host, .. } => of(Kind::HostLeft).host(*host).detail("said goodbye"),

@@ -81,8 +81,14 @@ pub enum Kind {
     DuplicateSettled,
     /// An address is known no longer.
     Expired,
+    /// This host goes by the leader's values of group-wide keys.
+    Follows,
     /// An operator has the group frozen.
     Frozen,
+    /// A group that was not configured before begins.
+    GroupBegins,
+    /// A group that is configured no longer has said goodbye.
+    GroupEnded,
     /// A host is heard for the first time, or again.
     HostHeard,
     /// A host said goodbye.
@@ -150,7 +156,10 @@ impl Kind {
             Self::DuplicateId => "duplicate-id",
             Self::DuplicateSettled => "duplicate-settled",
             Self::Expired => "expired",
+            Self::Follows => "follows",
             Self::Frozen => "frozen",
+            Self::GroupBegins => "group-begins",
+            Self::GroupEnded => "group-ended",
             Self::HostHeard => "host-heard",
             Self::HostLeft => "host-left",
             Self::HostSilent => "host-silent",

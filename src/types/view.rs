@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::host::{HostId, Incarnation, Role};
+use super::host::{HostId, HostKeys, Incarnation, Role};
 use super::policy::{AllFailed, Assign, WhenEmpty};
 
 /// What one host knows.
@@ -100,6 +100,12 @@ pub struct PolicyView {
     pub rebalance: String,
     /// `never` or a duration.
     pub failback: String,
+    /// Time between two `info` messages that this host goes by: the leader's.
+    #[serde(default)]
+    pub heartbeat: String,
+    /// After how long a host is silent that this host goes by: the leader's.
+    #[serde(default)]
+    pub timeout: String,
     /// What happens when every host fails its tests.
     #[serde(default = "all_failed_default")]
     pub all_failed: AllFailed,
@@ -184,6 +190,12 @@ pub struct HostView {
     /// Group-wide keys, hashed.
     #[serde(default)]
     pub config_hash: String,
+    /// Names of the group-wide keys that it has other values of than the leader, as far as is known; the leader's rule.
+    #[serde(default)]
+    pub differs: Vec<String>,
+    /// Which keys of the group it has; `null`: not known.
+    #[serde(default)]
+    pub keys: Option<HostKeys>,
     /// Hosts that report hearing it.
     #[serde(default)]
     pub heard_by: Vec<HostId>,

@@ -19,7 +19,7 @@ enum Origin {
     Later(&'static str),
     /// From a pool below.
     Pool,
-    /// From the control step when a holder's configuration changes while it runs; its own tests show it.
+    /// From a configuration that changes while its host runs; the pools that reload show it.
     Step,
 }
 
@@ -30,7 +30,7 @@ fn origin(reason: Reason) -> Origin {
         Reason::Late => Origin::Later("late tick with a promise"),
         Reason::LostFence => Origin::Later("fence"),
         Reason::LostMajority => Origin::Later("partition = \"majority\""),
-        Reason::NotAccepted => Origin::Step,
+        Reason::NotAccepted | Reason::Reconfigured => Origin::Step,
         Reason::Assigned
         | Reason::Drained
         | Reason::Duplicate

@@ -80,7 +80,7 @@ impl Monitor {
     /// What people call a host.
     fn name_of(&self, id: HostId) -> String {
         if id == self.identity.id {
-            return self.identity.name.clone();
+            return self.identity.host.name.clone();
         }
         self.hosts.get(id).map_or_else(|| id.to_string(), Host::name)
     }
@@ -109,9 +109,10 @@ impl Monitor {
 
     /// Our control addresses over which a host is heard directly.
     fn heard_on(&self, now: Time, host: &Host) -> Vec<IpAddr> {
-        let window = transmit::direct_window(self.policy.shared.heartbeat, self.policy.shared.timeout);
+        let slowest = self.slowest();
+        let window = transmit::direct_window(slowest.heartbeat, slowest.timeout);
         let networks = host.links.report(now, window).into_iter().map(|hearing| usize::from(hearing.network));
-        networks.filter_map(|network| self.identity.control.get(network)).copied().collect()
+        networks.filter_map(|network| self.identity.host.control.get(network)).copied().collect()
     }
 
     fn own_words(&self, now: Time, item: Option<&Item>) -> String {
@@ -177,11 +178,10 @@ impl Monitor {
 
     /// When a live host counts as silent unless it is heard; only if its word is older than it should be.
     fn silent_soon(&self, now: Time, id: HostId) -> Option<Next> {
-        let shared = &self.policy.shared;
         let host = self.hosts.get(id).filter(|host| host.is_live())?;
         let age = now.since(host.heard_at);
-        let left = shared.timeout.saturating_sub(age);
-        (age > shared.heartbeat * 2).then(|| Next {
+        let left = host.patience().saturating_sub(age);
+        (age > host.ruling().heartbeat * 2).then(|| Next {
             in_ms: Some(millis(left)),
             what: NextWord::Silent,
             host: Some(self.named(id)),
@@ -191,13 +191,13 @@ impl Monitor {
 
     /// When a host that has not listened long enough will have.
     fn settles_soon(&self, now: Time, id: HostId) -> Option<Next> {
-        let shared = &self.policy.shared;
         let left = if id == self.identity.id {
             (!self.settled).then(|| self.settles_at().since(now))?
         } else {
             let host = self.hosts.get(id).filter(|host| host.is_live() && !host.head.settled)?;
             let listened = host.head.uptime.saturating_add(now.since(host.heard_at));
-            shared.timeout.saturating_add(shared.heartbeat).saturating_sub(listened)
+            let slowest = self.slowest();
+            slowest.timeout.saturating_add(slowest.heartbeat).saturating_sub(listened)
         };
         let text = format!("{} has listened long enough, at the latest", self.name_of(id));
         Some(Next { in_ms: Some(millis(left)), what: NextWord::Settles, host: Some(self.named(id)), text })

@@ -202,6 +202,13 @@ impl Wishes {
         std::mem::take(&mut self.ended)
     }
 
+    /// Gives up what was asked here.
+    pub(crate) fn take_unanswered(&mut self) -> Vec<Token> {
+        let asked = std::mem::take(&mut self.asked).into_values().map(|asked| asked.token);
+        let ended = std::mem::take(&mut self.ended).into_iter().map(|ended| ended.token);
+        asked.chain(ended).collect()
+    }
+
     /// Keeps a wish of another host for a leader who does not hear it. Says whether it is news.
     pub(crate) fn relay_wish(&mut self, now: Time, heartbeat: Duration, wish: Wish) -> bool {
         let key = WishKey { by: wish.by, boot: wish.boot, number: wish.number };

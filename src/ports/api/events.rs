@@ -9,7 +9,7 @@
 //! - **Full**: the oldest event goes.
 //! - **Cancellation**: a reader that is dropped leaves nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,6 +71,8 @@ struct Ring {
     first: u64,
     kept: VecDeque<Kept>,
     capacity: usize,
+    /// The groups that this start of the daemon has had.
+    groups: BTreeSet<String>,
 }
 
 impl Ring {
@@ -101,13 +103,13 @@ impl Ring {
     }
 }
 
-/// Makes the two ends of a ring of `capacity` events, for this start of the daemon and its groups. `clock` tells the time by
+/// Makes the two ends of a ring of `capacity` events, for this start of the daemon. `clock` tells the time by
 /// which ages are counted.
 #[must_use]
-pub fn ring(capacity: usize, boot: String, groups: Vec<String>, clock: fn() -> Instant) -> (EventWriter, EventReader) {
-    let ring = Arc::new(Mutex::new(Ring { first: 1, kept: VecDeque::new(), capacity: capacity.max(1) }));
+pub fn ring(capacity: usize, boot: String, clock: fn() -> Instant) -> (EventWriter, EventReader) {
+    let ring = Arc::new(Mutex::new(Ring { first: 1, kept: VecDeque::new(), capacity: capacity.max(1), groups: BTreeSet::new() }));
     let (told, newest) = watch::channel(());
-    (EventWriter { ring: Arc::clone(&ring), told }, EventReader { ring, newest, boot: boot.into(), groups: groups.into(), clock })
+    (EventWriter { ring: Arc::clone(&ring), told }, EventReader { ring, newest, boot: boot.into(), clock })
 }
 
 /// The loop's end. Dropping it ends every reader.
@@ -118,6 +120,11 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
+    /// There is a group of this name: whoever asks for its events is told them.
+    pub fn add_group(&self, name: &str) {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).groups.insert(name.to_owned());
+    }
+
     /// Records what happened at one moment.
     pub fn record(&self, moment: &Moment, events: impl IntoIterator<Item = NewEvent>) {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +147,6 @@ pub struct EventReader {
     ring: Arc<Mutex<Ring>>,
     newest: watch::Receiver<()>,
     boot: Arc<str>,
-    groups: Arc<[String]>,
     clock: fn() -> Instant,
 }
 
@@ -158,10 +164,10 @@ pub struct Wanted {
 }
 
 impl EventReader {
-    /// The groups of this daemon.
+    /// The groups that this start of the daemon has had: of each there may be events.
     #[must_use]
-    pub fn groups(&self) -> &[String] {
-        &self.groups
+    pub fn groups(&self) -> Vec<String> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).groups.iter().cloned().collect()
     }
 
     /// A place from which to read.

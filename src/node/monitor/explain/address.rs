@@ -142,10 +142,7 @@ impl Monitor {
         let name = |host: &HostId| self.name_of(*host);
         let leaves = |host: &HostId| {
             let host = name(host);
-            format!(
-                "{host} fails its tests, is drained, stops, or is not heard for {}: it goes elsewhere",
-                span(self.policy.shared.timeout)
-            )
+            format!("{host} fails its tests, is drained, stops, or is not heard for {}: it goes elsewhere", span(self.ruling.timeout))
         };
         match rule {
             Rule::Assigned { .. }

@@ -42,13 +42,13 @@ impl Monitor {
             eligible: obstacle == Some(None),
             given: self.why_given(id, role, obstacle, &items, tables),
             leads: self.leader == Some(id),
-            why_leads: self.why_leads(now, id),
+            why_leads: self.why_leads(id),
             evidence: vec![self.evidence(now, id, None)],
             tests: if is_self { tests } else { Vec::new() },
             holds: self.held_by(&items, &rules),
             lacks: self.lacked_by(&items, &rules),
             hears: self.heard_from(now, id),
-            heard_by: self.heard_by(now, id).into_iter().map(|by| self.named(by)).collect(),
+            heard_by: self.heard_by(id).into_iter().map(|by| self.named(by)).collect(),
             next: self.coming(now, id, &items),
             what_if: self.what_if_dies(tables, id, items.values().filter(|item| item.state.is_held()).map(|item| &item.item)),
         }
@@ -98,9 +98,9 @@ impl Monitor {
         }
     }
 
-    fn why_leads(&self, now: Time, id: HostId) -> String {
+    fn why_leads(&self, id: HostId) -> String {
         let name = self.name_of(id);
-        let fresh = self.transmit.oldest_within(now, self.policy.shared.timeout);
+        let fresh = self.oldest_fresh();
         let candidacy = match self.hosts.get(id) {
             _ if id == self.identity.id && self.settled => Candidacy::MayLead,
             _ if id == self.identity.id => Candidacy::NotSettled,
@@ -141,7 +141,8 @@ impl Monitor {
     /// Whom a host hears: of this host what it heard, of another what it reports.
     fn heard_from(&self, now: Time, id: HostId) -> Vec<HeardExplanation> {
         let hearing = if id == self.identity.id {
-            let window = transmit::direct_window(self.policy.shared.heartbeat, self.policy.shared.timeout);
+            let slowest = self.slowest();
+            let window = transmit::direct_window(slowest.heartbeat, slowest.timeout);
             self.hosts.hearing(now, window)
         } else {
             self.hosts.get(id).filter(|host| host.is_live()).map(|host| host.reported.all().cloned().collect()).unwrap_or_default()

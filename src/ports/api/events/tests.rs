@@ -27,7 +27,7 @@ fn event(detail: &str) -> NewEvent {
 }
 
 fn small() -> (EventWriter, EventReader) {
-    ring(4, "boot".to_owned(), vec!["www".to_owned()], clock)
+    ring(4, "boot".to_owned(), clock)
 }
 
 /// One event after the other, each a second younger than the one before, the last just now.

@@ -69,8 +69,9 @@ fn read_after(text: &str) -> Result<(String, u64), Failure> {
 pub(super) async fn events(State(daemon): State<Daemon>, question: Result<Query<Question>, QueryRejection>) -> Result<Response, Failure> {
     let Query(question) = question.map_err(|rejection| Failure::Body { wrong: rejection.body_text(), expected: EXPECTED })?;
     let Told { events, followers } = daemon.told;
-    if let Some(group) = question.group.as_ref().filter(|group| !events.groups().contains(group)) {
-        return Err(Failure::UnknownGroup { group: group.clone(), known: events.groups().to_vec() });
+    let known = events.groups();
+    if let Some(group) = question.group.as_ref().filter(|group| !known.contains(group)) {
+        return Err(Failure::UnknownGroup { group: group.clone(), known });
     }
     let follows = question.follow;
     let cursor = events.begin(question.wanted()?);
