@@ -21,7 +21,9 @@ mod dns_answers;
 mod dns_delegation;
 mod dns_flood;
 mod dns_reasons;
+mod events;
 mod expire;
+mod explain;
 mod failback;
 mod firewall;
 mod foretold;
@@ -86,7 +88,9 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         dns_delegation::trials(&stories),
         dns_flood::trials(&stories),
         dns_reasons::trials(&stories),
+        events::trials(&stories),
         expire::trials(&stories),
+        explain::trials(&stories),
         failback::trials(&stories),
         foretold::trials(&stories),
         keys::trials(&stories),

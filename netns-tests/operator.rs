@@ -175,7 +175,7 @@ fn wrong_words(text: &str, expected: &Expected) -> Option<String> {
 /// The JSON, which must be as the schema says.
 fn json(pool: &Pool) -> Outcome<Value> {
     let value = pool.raisctl_json(ASKED, &["status"])?;
-    match Check::new().check(&value) {
+    match Check::of(include_str!("../docs/status.schema.json")).check(&value) {
         Ok(()) => Ok(value),
         Err(wrong) => Err(Verdict::new(Finding::Misreported, format!("status --json is not as its schema says: {wrong}")).into()),
     }

@@ -243,6 +243,11 @@ impl Pool {
         self.logs.join(format!("{}.log", Plan(number).name()))
     }
 
+    /// Leaves a text beside the logs.
+    pub(crate) fn keep(&self, name: &str, text: &str) -> Outcome {
+        Ok(fs::write(self.logs.join(name), text)?)
+    }
+
     /// Changes what a host's daemon reads at its next start or reload.
     pub(crate) fn configure(&mut self, number: u8, change: impl FnOnce(&mut HostConfig)) -> Outcome {
         let config = self.configs.get_mut(&number).ok_or_else(|| Failure::broken(format!("no host {number}")))?;

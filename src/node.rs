@@ -25,7 +25,7 @@ use self::monitor::{Farewell, Identity, Monitor};
 use self::reload::Beginning;
 use self::requests::{Drain, Gathering};
 use self::turn::{Operations, Row, Turn, Waiter};
-use crate::types::host::{BootId, Incarnation};
+use crate::types::host::{BootId, HostId, Incarnation};
 use crate::types::item::{Item, Reason, ServiceAddress};
 use crate::types::policy::{GroupPolicy, NodePolicy};
 use crate::types::time::Time;
@@ -174,6 +174,7 @@ impl Node {
             Event::Finished { op, outcome } => self.finish(now, op, outcome, actions),
             Event::Tested { test, result } => {
                 self.probed.take_result(&test, result);
+                self.probed.note_changes(now);
                 let probed = self.probed.clone();
                 self.with_all(now, actions, |monitor, turn| {
                     let health = probed.health(&monitor.policy().tests);
@@ -231,6 +232,27 @@ impl Node {
             },
             groups,
         }
+    }
+
+    /// This host's id.
+    #[must_use]
+    pub fn id(&self) -> HostId {
+        self.identity.id
+    }
+
+    /// What a host calls itself, as far as it is known in that group, or in any.
+    #[must_use]
+    pub fn host_name(&self, group: Option<GroupIndex>, host: HostId) -> Option<String> {
+        if host == self.identity.id {
+            return Some(self.identity.host.name.clone());
+        }
+        let of = |(known, _): &(&GroupIndex, &Monitor)| group.is_none_or(|group| group == **known);
+        self.monitors.iter().filter(of).find_map(|(_, monitor)| monitor.host_name(host))
+    }
+
+    /// The groups there are, with their names.
+    pub fn group_names(&self) -> impl Iterator<Item = (GroupIndex, &str)> {
+        self.monitors.iter().map(|(group, monitor)| (*group, monitor.policy().name.as_str()))
     }
 
     fn with<R>(

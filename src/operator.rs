@@ -6,6 +6,8 @@
 pub mod client;
 pub mod delegation;
 pub mod drain;
+pub mod events;
+pub mod explain;
 pub mod keys;
 mod names;
 pub mod simulate;

@@ -3,6 +3,7 @@
 pub mod daemon;
 mod dispatch;
 mod groups;
+mod journal;
 mod reload;
 mod reports;
 pub mod state;

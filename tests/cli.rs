@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use raisd::node::event::{Answer, Request};
+use raisd::ports::api::events::{EventReader, EventWriter, Moment, NewEvent, ring};
 use raisd::ports::api::{Api, Asked, Reloaded};
 use raisd::types::item::Item;
 use raisd::types::view::View;
@@ -49,6 +50,14 @@ fn err(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
+/// The events of a daemon.
+#[expect(clippy::disallowed_methods, reason = "a clock for ages that no test reads")]
+fn events() -> (EventWriter, EventReader) {
+    let (writer, reader) = ring(8, "0123".to_owned(), std::time::Instant::now);
+    writer.add_group("www");
+    (writer, reader)
+}
+
 /// A daemon that expects these questions in this order.
 struct Daemon {
     directory: TempDir,
@@ -58,7 +67,8 @@ struct Daemon {
 impl Daemon {
     fn answering(script: Vec<(Request, Answer)>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock")).unwrap();
+        let (_writer, reader) = events();
+        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
         let script = std::thread::spawn(move || {
             for (request, answer) in script {
                 match requests.blocking_recv().unwrap() {
@@ -78,7 +88,8 @@ impl Daemon {
     /// A daemon that is told to reload, once.
     fn reloading(outcome: Reloaded) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock")).unwrap();
+        let (_writer, reader) = events();
+        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
         let script = std::thread::spawn(move || {
             match requests.blocking_recv().unwrap() {
                 Asked::Reload { reply } => reply.send(outcome).unwrap(),
@@ -119,6 +130,8 @@ fn both_programs_answer_help_and_version() {
             &[
                 "status",
                 "zone",
+                "events",
+                "explain",
                 "simulate",
                 "quiesce",
                 "resume",
@@ -439,4 +452,57 @@ fn a_daemon_that_stops_meanwhile_is_not_a_success() {
     let output = Daemon::answering(Vec::new()).asked(&["drain"]);
     assert!([1, 3].contains(&code(&output)), "{}", err(&output));
     assert_ne!(err(&output), "");
+}
+
+#[test]
+fn explain_shows_what_the_daemon_says_and_refuses_the_past() {
+    let explanation: raisd::types::explanation::Explanation = serde_json::from_str(include_str!("samples/explain-address.json")).unwrap();
+    let question = || Request::Explain { group: Some("www".to_owned()), subject: "192.0.2.12".to_owned() };
+    let daemon = || Daemon::answering(vec![(question(), Answer::Explained(Box::new(explanation.clone())))]);
+    let output = daemon().asked(&["explain", "192.0.2.12", "--group", "www"]);
+    assert_eq!((code(&output), out(&output)), (0, include_str!("samples/explain-address.txt")));
+    let output = daemon().asked(&["explain", "192.0.2.12", "--group", "www", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(out(&output)).unwrap(), serde_json::to_value(&explanation).unwrap());
+    let refused = vec![(question(), Answer::Refused { why: "no address or host is known".to_owned() })];
+    let output = Daemon::answering(refused).asked(&["explain", "192.0.2.12", "--group", "www"]);
+    assert_eq!((code(&output), err(&output)), (1, "raisctl: no address or host is known\n"));
+
+    // The past is not asked of the core.
+    let directory = tempfile::tempdir().unwrap();
+    let (_writer, reader) = events();
+    let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+    let output = raisctl(api.path(), &["explain", "web2", "--at", "2026-11-22T03:00:00Z"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("has no flight recorder"), "{}", err(&output));
+}
+
+#[test]
+fn events_are_told_as_lines_and_a_wrong_group_or_duration_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, reader) = events();
+    let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a moment for an age that no test reads")]
+    let moment = Moment { at: std::time::Instant::now(), wall: "2026-11-22T10:03:56.123456Z".to_owned() };
+    let event = NewEvent {
+        kind: raisd::types::recorded::Kind::Release,
+        group: Some("www".to_owned()),
+        address: Some([192, 0, 2, 12].into()),
+        host: Some(raisd::types::host::HostId([10, 0, 0, 12].into())),
+        name: Some("web2".to_owned()),
+        reason: Some(raisd::types::item::Reason::Drained),
+        epoch: Some(3),
+        detail: String::new(),
+    };
+    writer.record(&moment, [event.clone(), event]);
+    let output = raisctl(api.path(), &["events", "--since", "10m"]);
+    assert_eq!(code(&output), 0);
+    let words: Vec<Vec<&str>> = out(&output).lines().map(|line| line.split_whitespace().skip(3).collect()).collect();
+    assert_eq!(words, [["www", "release", "192.0.2.12", "web2", "drained", "3"]; 2]);
+    let output = raisctl(api.path(), &["events", "--json", "--group", "www"]);
+    let events: Vec<raisd::types::recorded::Recorded> = out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
+    let output = raisctl(api.path(), &["events", "--group", "nope"]);
+    assert_eq!((code(&output), err(&output)), (1, "raisctl: no group \"nope\"; this host has: www\n"));
+    assert_eq!(code(&raisctl(api.path(), &["events", "--since", "soon"])), 2);
+    assert_eq!(code(&raisctl(Path::new("/nonexistent/raisd.sock"), &["events", "--follow"])), 3);
 }

@@ -21,6 +21,8 @@ mod chance;
 mod coming_and_going;
 #[path = "pool/exchange.rs"]
 mod exchange;
+#[path = "pool/explaining.rs"]
+mod explaining;
 #[path = "pool/failing.rs"]
 mod failing;
 #[path = "pool/identity.rs"]
@@ -35,6 +37,8 @@ mod networks;
 mod operator;
 #[path = "pool/placement.rs"]
 mod placement;
+#[path = "pool/reasons.rs"]
+mod reasons;
 #[path = "pool/reload.rs"]
 mod reload;
 #[path = "pool/rule.rs"]

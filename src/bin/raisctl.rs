@@ -14,6 +14,8 @@ use raisd::node::simulate::{Assumptions, SimulateError, simulate};
 use raisd::operator::client::{Client, ClientError};
 use raisd::operator::delegation::{DelegationError, Delegations};
 use raisd::operator::drain::drain;
+use raisd::operator::events::{self, EventsError, Form, Wanted};
+use raisd::operator::explain;
 use raisd::operator::keys::KeyStatus;
 use raisd::operator::simulate::{self as simulation, StateFileError};
 use raisd::operator::status::{self, Detail};
@@ -64,6 +66,34 @@ enum Command {
         #[arg(long)]
         delegation: bool,
         /// The daemon's JSON as it is; of a delegation what is printed
+        #[arg(long)]
+        json: bool,
+    },
+    /// What has happened: decisions, moves, scripts, hosts that come and go, tests, the zone
+    Events {
+        #[command(flatten)]
+        groups: Groups,
+        /// Go on with what happens, until interrupted; outlasts a restart of the daemon
+        #[arg(long)]
+        follow: bool,
+        /// Only what is not older than this: a whole number and ms, s, m, h or d
+        #[arg(long, value_parser = read_duration, value_name = "DURATION")]
+        since: Option<Duration>,
+        /// The daemon's JSON as it is, one object a line (docs/events.schema.json)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Why an address or host is where it is or how it is, what comes next, and what would change it
+    Explain {
+        /// A service address, or a host by id or name
+        #[arg(value_name = "ADDRESS or HOST")]
+        subject: String,
+        #[command(flatten)]
+        groups: Groups,
+        /// Another time than now; needs a flight recorder, which this version has not
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+        /// The daemon's JSON as it is (docs/explain.schema.json)
         #[arg(long)]
         json: bool,
     },
@@ -323,6 +353,21 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Zone { groups, delegation: false, json } => {
             let zones = client.zones(groups.group.as_deref()).await?;
             print(&if json { zones.text } else { zone::render(&zones.value, Terminal::of_stdout()) })
+        }
+        Command::Events { groups, follow, since, json } => {
+            let form = if json { Form::Json } else { Form::Text(Terminal::of_stdout()) };
+            let wanted = Wanted { group: groups.group, since, follow };
+            match events::show(&client, &wanted, form, &mut io::stdout().lock(), &mut io::stderr()).await {
+                Ok(()) => Ok(()),
+                Err(EventsError::Client(error)) => Err(error.into()),
+                // `raisctl events | head` has seen enough.
+                Err(EventsError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                Err(EventsError::Output(error)) => Err(Failure::Output(error)),
+            }
+        }
+        Command::Explain { subject, groups, at, json } => {
+            let explanation = client.explain(&subject, groups.group.as_deref(), at.as_deref()).await?;
+            print(&if json { explanation.text } else { explain::render(&explanation.value, Terminal::of_stdout()) })
         }
         Command::Simulate { groups, fail, quiesce, join, state, json } => {
             let view = state_of(&client, state.as_deref(), groups.group.as_deref()).await?;

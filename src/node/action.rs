@@ -209,6 +209,8 @@ pub enum Report {
     Released { item: Item, epoch: Epoch, reason: Reason },
     /// Trap: something failed while this host gave an item up; it is off all the same.
     ReleaseFailed { item: Item, epoch: Epoch, reason: Reason, why: String },
+    /// A script of an item has ended; `problem`: it failed, or was killed.
+    ScriptEnded { item: Item, action: ScriptAction, epoch: Epoch, reason: Reason, problem: Option<String> },
     /// This host has listened long enough to lead and acquire.
     Settled,
     /// The loop was late; this host listens anew before it decides.
@@ -219,6 +221,8 @@ pub enum Report {
     Thawed { by: Option<HostId> },
     /// Trap: a test of the group fails; what is held is given up.
     TestFailed { test: String, why: String },
+    /// The test that was told to fail passes again.
+    TestRecovered { test: String },
     /// This host can serve: its tests pass and its service interface works.
     CanServe,
     /// This host cannot serve although no test has failed.

@@ -241,6 +241,13 @@ pub enum Request {
         /// The address.
         item: Item,
     },
+    /// Why an address or host is where it is or how it is, and what comes next.
+    Explain {
+        /// Which group.
+        group: Option<String>,
+        /// An address, or a host by id or name.
+        subject: String,
+    },
     /// Forget a host that will not come back.
     Forget {
         /// Which group.
@@ -300,6 +307,8 @@ pub enum Answer {
         /// One line.
         message: String,
     },
+    /// Why.
+    Explained(Box<crate::types::explanation::Explanation>),
     /// Refused, or not possible; why and what to do, for people.
     Refused {
         /// One line.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{LoadSample, TestResult};
 use super::monitor::{Health, zone};
+use crate::types::explanation::TestExplanation;
 use crate::types::policy::TestPolicy;
+use crate::types::time::Time;
 use crate::types::view::TestView;
 
 /// What counts of a test.
@@ -54,6 +56,8 @@ impl Test {
 pub(crate) struct Probed {
     tests: BTreeMap<String, Test>,
     loads: BTreeMap<String, LoadSample>,
+    /// Since when each test counts as it does.
+    since: BTreeMap<String, (Verdict, Time)>,
 }
 
 /// A load that could not be read counts as overloaded.
@@ -65,7 +69,11 @@ const IDLE: LoadSample = LoadSample { load: 0, capacity: 1 };
 impl Probed {
     pub(crate) fn new(policies: &[TestPolicy]) -> Self {
         let test = |policy: &TestPolicy| Test { policy: policy.clone(), verdict: Verdict::Unknown, passes: 0, failures: 0, why: None };
-        Self { tests: policies.iter().map(|policy| (policy.name.clone(), test(policy))).collect(), loads: BTreeMap::new() }
+        Self {
+            tests: policies.iter().map(|policy| (policy.name.clone(), test(policy))).collect(),
+            loads: BTreeMap::new(),
+            since: BTreeMap::new(),
+        }
     }
 
     /// Takes up other tests. One that stays keeps its state, also if it probes something else from here on (`changed`): then
@@ -95,6 +103,34 @@ impl Probed {
         if let Some(test) = self.tests.get_mut(name) {
             test.take(result);
         }
+    }
+
+    /// Notes since when each test counts as it does.
+    pub(crate) fn note_changes(&mut self, now: Time) {
+        for (name, test) in &self.tests {
+            if self.since.get(name).is_none_or(|(verdict, _)| *verdict != test.verdict) {
+                self.since.insert(name.clone(), (test.verdict, now));
+            }
+        }
+        self.since.retain(|name, _| self.tests.contains_key(name));
+    }
+
+    /// How these tests are, and for how long. What has no result yet counts as it does since `started`.
+    pub(crate) fn explain(&self, now: Time, started: Time, names: &BTreeSet<String>) -> Vec<TestExplanation> {
+        let explain = |(name, test): (&String, &Test)| {
+            let since = self.since.get(name).map_or(started, |(_, since)| *since);
+            TestExplanation {
+                name: name.clone(),
+                passing: match test.verdict {
+                    Verdict::Passing => Some(true),
+                    Verdict::Unknown => None,
+                    Verdict::Failing => Some(false),
+                },
+                since_ms: u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX),
+                failure: test.why.clone(),
+            }
+        };
+        self.tests.iter().filter(|(name, _)| names.contains(*name)).map(explain).collect()
     }
 
     pub(crate) fn take_load(&mut self, name: String, sample: Option<LoadSample>) {

@@ -16,7 +16,9 @@ pub(crate) mod commands;
 pub(crate) mod control;
 pub(crate) mod entry;
 mod episodes;
+mod explain;
 pub(crate) mod extent;
+mod foresight;
 pub(crate) mod freezing;
 pub(crate) mod hearing;
 pub(crate) mod holding;
@@ -30,6 +32,7 @@ mod orders;
 mod pace;
 pub(crate) mod published;
 pub(crate) mod returns;
+pub(crate) mod rule;
 mod status;
 mod tables;
 pub(crate) mod transmit;
@@ -780,6 +783,13 @@ impl Monitor {
         if self.uneven_since.is_some_and(|since| now.since(since) >= after) { Evening::Due } else { Evening::Off }
     }
 
+    /// The same, as it stands; notes nothing.
+    fn present_evening(&self, now: Time, tables: &Tables) -> Evening {
+        let Some(after) = self.policy.shared.rebalance else { return Evening::Off };
+        let is_due = self.uneven_since.is_some_and(|since| now.since(since) >= after) && control::is_uneven(tables);
+        if after.is_zero() || is_due { Evening::Due } else { Evening::Off }
+    }
+
     fn decide_zone(&mut self, turn: &mut Turn<'_>, own: &BTreeMap<Item, HostItem>) {
         let Some(policy) = &self.policy.shared.zone else { return };
         let list = zone::list(policy, &self.candidates(own), &self.published.addresses);
@@ -1107,6 +1117,11 @@ impl Monitor {
 
     pub(crate) fn duty(&self) -> Duty {
         self.duty
+    }
+
+    /// What another host calls itself, once known.
+    pub(crate) fn host_name(&self, host: HostId) -> Option<String> {
+        self.hosts.get(host).and_then(hosts::Host::known_name)
     }
 
     pub(crate) fn held_count(&self) -> usize {

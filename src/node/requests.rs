@@ -8,6 +8,7 @@ use super::event::{Answer, GroupIndex, Outcome, Request, Token};
 use super::monitor::freezing::Wanted;
 use super::monitor::operator::Answered;
 use super::turn::Waiter;
+use crate::types::explanation::{EXPLANATION_VERSION, Explanation, Named};
 use crate::types::host::Duty;
 use crate::types::item::Item;
 use crate::types::message::WishKind;
@@ -34,6 +35,7 @@ impl Node {
             Request::Resume { group } => self.resume(now, token, group.as_deref(), actions),
             Request::Drain { group, timeout, reason } => self.drain(now, token, group.as_deref(), timeout, reason, actions),
             Request::Expire { group, item } => Some(self.expire(now, group.as_deref(), &item, actions)),
+            Request::Explain { group, subject } => Some(self.explain(now, group.as_deref(), subject)),
             Request::Forget { group, host } => Some(self.forget(now, group.as_deref(), &host, actions)),
             Request::Freeze { group, duration } => self.freeze(now, token, group.as_deref(), Wanted::Frozen(duration), actions),
             Request::Thaw { group } => self.freeze(now, token, group.as_deref(), Wanted::Thawed, actions),
@@ -183,6 +185,29 @@ impl Node {
             results.extend(self.with(now, actions, group, |monitor, _| monitor.forget(host)));
         }
         one_of(results, format!("no host {host:?} is known in any of these groups"))
+    }
+
+    /// Says why, from the tables that decide.
+    fn explain(&self, now: Time, group: Option<&str>, subject: String) -> Answer {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return refused,
+        };
+        let monitors: Vec<&super::Monitor> = groups.iter().filter_map(|group| self.monitors.get(group)).collect();
+        let explain = |monitor: &&super::Monitor| {
+            let tests = self.probed.explain(now, self.identity.started, &monitor.policy().tests);
+            monitor.explain(now, &subject, tests)
+        };
+        let groups: Vec<_> = monitors.iter().filter_map(explain).collect();
+        if groups.is_empty() {
+            let known = |monitor: &&super::Monitor| format!("{} in group {}", monitor.host_names().join(", "), monitor.policy().name);
+            let known: Vec<String> = monitors.iter().map(known).collect();
+            let why =
+                format!("no address or host {subject:?} is known here; hosts: {}; `raisctl status` shows the addresses", known.join("; "));
+            return Answer::Refused { why };
+        }
+        let host = Named { id: self.identity.id, name: self.identity.host.name.clone() };
+        Answer::Explained(Box::new(Explanation { version: EXPLANATION_VERSION, host, subject, groups }))
     }
 
     fn freeze(&mut self, now: Time, token: Token, group: Option<&str>, wanted: Wanted, actions: &mut Vec<Action>) -> Option<Answer> {

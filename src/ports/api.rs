@@ -7,7 +7,8 @@
 //! - **Queue**: [`REQUESTS_MAX`] requests wait for the loop. More than that many operators at once are a script gone
 //!   wild or a loop that hangs; the next one gets 503 with these words.
 //! - **Connections**: [`CONNECTIONS_MAX`] at a time, one request each; further ones wait in the kernel's backlog. Each is
-//!   bounded in time while it sends its head, its body and while it reads the answer.
+//!   bounded in time while it sends its head, its body and while it reads the answer. [`FOLLOWERS_MAX`] of them may follow
+//!   the events; a follower who does not read holds a connection and a place in the ring ([`events`]), no memory.
 //! - **Cancellation**: a caller that goes away drops its half of the reply in [`Asked`]; what it asked for is done all the
 //!   same. [`Api::stop`] takes no further request, gives the answers under way `STOP_GRACE` to be written, and removes
 //!   the socket file.
@@ -27,10 +28,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::events::EventReader;
 use self::socket::SocketFile;
 use crate::node::event::{Answer, Request};
 
 pub mod call;
+pub mod events;
 mod routes;
 mod socket;
 
@@ -39,6 +42,10 @@ pub const REQUESTS_MAX: usize = 32;
 
 /// Connections at a time. Each may hold a file descriptor and one request of at most [`BODY_BYTES_MAX`].
 pub const CONNECTIONS_MAX: usize = 64;
+
+/// Callers that follow the events at a time: a quarter of the connections, so that `status` finds one although others are
+/// taken by drains.
+pub const FOLLOWERS_MAX: usize = CONNECTIONS_MAX / 4;
 
 /// The longest body of a request; the longest sensible one has a few hundred bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -137,14 +144,14 @@ impl Api {
     /// # Errors
     ///
     /// A daemon answers there, something else stands there, or the kernel refuses.
-    pub fn start(path: &Path) -> Result<(Self, mpsc::Receiver<Asked>), ApiError> {
+    pub fn start(path: &Path, events: EventReader) -> Result<(Self, mpsc::Receiver<Asked>), ApiError> {
         let (socket, listener) = SocketFile::claim(path)?;
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("api".to_owned())
-            .spawn(move || run(listener, asked, stopped, &ready))
+            .spawn(move || run(listener, routes::router(asked, events), stopped, &ready))
             .map_err(ApiError::Thread)?;
         let api = Self { stop: Some(stop), thread: Some(thread), socket };
         match started.recv() {
@@ -181,7 +188,7 @@ impl Drop for Api {
 /// The whole life of the thread. `ready` hears once whether the runtime stands.
 fn run(
     listener: std::os::unix::net::UnixListener,
-    asked: mpsc::Sender<Asked>,
+    router: Router,
     stopped: oneshot::Receiver<()>,
     ready: &std::sync::mpsc::SyncSender<io::Result<()>>,
 ) {
@@ -200,7 +207,7 @@ fn run(
     if ready.send(outcome).is_ok()
         && let Some((runtime, listener)) = prepared
     {
-        runtime.block_on(serve(listener, routes::router(asked), stopped));
+        runtime.block_on(serve(listener, router, stopped));
     }
 }
 
@@ -268,7 +275,10 @@ async fn answer_connection(stream: UnixStream, router: Router) {
             let answered = Arc::clone(&answered);
             async move {
                 let response = next.run(request).await;
-                answered.notify_one();
+                // What goes on for as long as the caller likes is bounded by what it may hold, not by time.
+                if response.extensions().get::<routes::Endless>().is_none() {
+                    answered.notify_one();
+                }
                 response
             }
         };

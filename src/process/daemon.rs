@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::dispatch::{Dispatched, Dropped, Ports};
 use super::groups::{Group, Groups};
+use super::journal::Journal;
 use super::reload::{Current, Reader, Reading};
 use super::state::{StateDir, StateWriter};
 use super::watchdog::Watchdog;
@@ -134,11 +135,12 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     }
     let (announcer, announce) = Announcer::open(netlink.interfaces())?;
     let dns = config.dns.as_ref().map(Dns::start).transpose()?;
-    let (api, asked) = Api::start(&config.socket)?;
+    let boot = draw_boot()?;
+    let (mut journal, events) = Journal::start(boot);
+    let (api, asked) = Api::start(&config.socket, events)?;
     let scripts = config.scripts.iter().cloned().enumerate().map(|(index, scripts)| (GroupIndex(index), scripts)).collect();
     let (scripts, script_events) = Scripts::new(config.policy.host.id, scripts);
 
-    let boot = draw_boot()?;
     let incarnation = state.next_incarnation().log();
     state
         .store_incarnation(incarnation)
@@ -175,8 +177,10 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         interrupt,
         hangup,
     };
+    journal.record_start(config.policy.host.id, &config.policy.host.name, env!("CARGO_PKG_VERSION"), incarnation.0);
+    journal.record(&node, &actions);
     let current = Current { config, probes };
-    let mut daemon = Daemon { clock, node, ports, current, reader, tokens: 0, watchdog: Watchdog::start() };
+    let mut daemon = Daemon { clock, node, ports, current, reader, tokens: 0, watchdog: Watchdog::start(), journal };
     if let Dispatched::Exit { code } = daemon.ports.dispatch(actions) {
         return Ok(code);
     }
@@ -210,6 +214,7 @@ struct Daemon {
     reader: Reader,
     tokens: u64,
     watchdog: Watchdog,
+    journal: Journal,
 }
 
 impl Daemon {
@@ -221,6 +226,7 @@ impl Daemon {
             self.gather(&mut inputs, &mut events);
             events.extend(self.ports.sockets.take_changes().into_iter().map(Event::Kernel));
             let actions = self.node.handle_all(self.clock.now(), events);
+            self.journal.record(&self.node, &actions);
             if let Dispatched::Exit { code } = self.ports.dispatch(actions) {
                 return code;
             }

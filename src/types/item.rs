@@ -198,7 +198,7 @@ pub enum Reason {
     RemovedByOthers,
     /// The daemon stops.
     Stopped,
-    /// A test of the group failed.
+    /// A test of the group failed, or its service interface went away.
     TestFailed,
 }
 

@@ -18,8 +18,8 @@ pub(crate) struct Episodes {
     duplicates: BTreeSet<Item>,
     differing: BTreeMap<HostId, Vec<String>>,
     problem: Option<String>,
-    /// A test has failed and the failure has been told.
-    failing: bool,
+    /// The test whose failure has been told.
+    failing: Option<String>,
     limit_told: bool,
     for_node: Vec<Notice>,
 }
@@ -67,18 +67,25 @@ impl Episodes {
     /// Tells that this host cannot serve, or can again. Says whether that has changed.
     pub(crate) fn health(&mut self, turn: &mut Turn<'_>, health: &Health, problem: Option<&str>) -> bool {
         let changed = self.problem.is_some() != problem.is_some();
+        match health {
+            Health::Failing { .. } | Health::Unknown { .. } => {}
+            Health::Passing => {
+                if let Some(test) = self.failing.take() {
+                    turn.report(Report::TestRecovered { test });
+                }
+            }
+        }
         if self.problem.as_deref() != problem {
             match (health, problem) {
-                (Health::Failing { test, why }, Some(_)) if !self.failing => {
+                (Health::Failing { test, why }, Some(_)) if self.failing.is_none() => {
                     turn.report(Report::TestFailed { test: test.clone(), why: why.clone() });
-                    self.failing = true;
+                    self.failing = Some(test.clone());
                 }
                 (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, Some(problem)) if changed => {
                     turn.report(Report::CannotServe { why: problem.to_owned() });
                 }
                 (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, Some(_)) => {}
                 (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, None) => {
-                    self.failing = false;
                     turn.report(Report::CanServe);
                 }
             }

@@ -175,7 +175,9 @@ impl Holdings {
             Stage::Undoing { op, cause } if op == done => self.undone(turn, policy, item, cause, outcome),
             Stage::Restoring { op, then } if op == done => self.restored(turn, policy, item, then, outcome),
             Stage::Closing { op, manner, problem } if op == done => {
-                let problem = problem.or_else(|| failure(&outcome, "release script", policy.script_timeout));
+                let failed = failure(&outcome, "release script", policy.script_timeout);
+                turn.report(holding.script_ended(item, ScriptAction::Release, failed.clone()));
+                let problem = problem.or(failed);
                 match manner {
                     Manner::Orderly => holding.remove(turn, item, manner, problem),
                     Manner::Forced => self.released(turn, item, problem),
@@ -222,7 +224,9 @@ impl Holdings {
     /// The acquire script has ended.
     fn prepared(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item, then: Option<(Reason, Manner)>, outcome: Outcome) {
         let Some(holding) = self.held.get_mut(item) else { return };
-        if let Some(why) = failure(&outcome, "acquire script", policy.script_timeout) {
+        let failed = failure(&outcome, "acquire script", policy.script_timeout);
+        turn.report(holding.script_ended(item, ScriptAction::Acquire, failed.clone()));
+        if let Some(why) = failed {
             if let Some(address) = item.address() {
                 self.announcements.end(address);
             }
@@ -515,6 +519,10 @@ impl Holding {
         turn.act(self.take_off(op));
         self.since = turn.now;
         self.stage = Stage::Undoing { op, cause };
+    }
+
+    fn script_ended(&self, item: &Item, action: ScriptAction, problem: Option<String>) -> Report {
+        Report::ScriptEnded { item: item.clone(), action, epoch: self.epoch, reason: self.reason, problem }
     }
 
     fn take_off(&self, op: OpId) -> Action {

@@ -107,6 +107,16 @@ impl Host {
         self.name.clone().unwrap_or_else(|| self.head.id.to_string())
     }
 
+    /// Its name, once known.
+    pub(crate) fn known_name(&self) -> Option<String> {
+        self.name.clone()
+    }
+
+    /// How long it may be unheard before it is silent.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// What it says that it goes by, within the bounds of any configuration.
     pub(crate) fn ruling(&self) -> Ruling {
         ruling(&self.head)

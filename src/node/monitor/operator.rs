@@ -256,6 +256,19 @@ impl Monitor {
         evened
     }
 
+    /// Where operators' wishes that are under way want which address; judges none.
+    pub(super) fn ordered(&self, tables: &Tables) -> BTreeMap<Item, HostId> {
+        let mut ordered = BTreeMap::new();
+        for pending in self.wishes.pending(self.identity.id, self.identity.boot) {
+            if let WishKind::Move { item, to } = pending.kind
+                && let Standing::UnderWay(to) = orders::judge_move(tables, &item, to, pending.begun)
+            {
+                ordered.entry(item).or_insert(to);
+            }
+        }
+        ordered
+    }
+
     fn judge(&mut self, now: Time, key: WishKey, verdict: Verdict) {
         self.wishes.judge(now, self.identity.id, key, verdict);
         self.transmit.hasten();

@@ -102,7 +102,7 @@ impl Monitor {
     }
 
     /// The live hosts that report hearing `id`, directly or by relay; this one included.
-    fn heard_by(&self, id: HostId) -> Vec<HostId> {
+    pub(super) fn heard_by(&self, id: HostId) -> Vec<HostId> {
         let fresh = self.oldest_fresh();
         let hears = |host: &Host| {
             if id == self.identity.id {

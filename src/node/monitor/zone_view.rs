@@ -58,7 +58,7 @@ impl Monitor {
 
     /// Which host it is about, and what it would take, in a sentence without end.
     fn detail(&self, policy: &ZonePolicy, candidate: &Candidate, reason: Withheld) -> String {
-        let host = self.host_name(candidate.host);
+        let host = self.name_of(candidate.host);
         match reason {
             Withheld::AboveHighWater => {
                 let (high, low) = (policy.high_water, policy.low_water);
@@ -78,18 +78,11 @@ impl Monitor {
 
     /// Why a host that is not live brings nothing into the zone.
     fn why_gone(&self, id: HostId) -> (Withheld, String) {
-        let host = self.host_name(id);
+        let host = self.name_of(id);
         let standing = self.hosts.get(id).map(|known| known.standing);
         if standing == Some(Standing::Left) {
             return (Withheld::Stopped, format!("raisd on {host} has been stopped"));
         }
         (Withheld::Silent, format!("{host} is not heard: is it up, and are its control networks?"))
-    }
-
-    fn host_name(&self, id: HostId) -> String {
-        if id == self.identity.id {
-            return self.own.detail().name.clone();
-        }
-        self.hosts.get(id).map_or_else(|| id.to_string(), super::hosts::Host::name)
     }
 }

@@ -19,6 +19,12 @@ pub const STATUS_PATH: &str = "/api/v1/status";
 /// Where the zones are read.
 pub const ZONE_PATH: &str = "/api/v1/zone";
 
+/// Where the events are read.
+pub const EVENTS_PATH: &str = "/api/v1/events";
+
+/// Where it is said why.
+pub const EXPLAIN_PATH: &str = "/api/v1/explain";
+
 /// Where the configuration is read again; the body is empty.
 pub const RELOAD_PATH: &str = "/api/v1/reload";
 

@@ -7,6 +7,7 @@ use super::*;
 
 mod every_state;
 mod model;
+mod rules;
 mod wanted;
 
 fn host(number: u8) -> HostId {
