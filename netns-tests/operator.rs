@@ -86,7 +86,7 @@ fn show(stage: &Stage, key: Key) -> Outcome {
 }
 
 const WELL: Expected = Expected {
-    sentence: "www: 4 of 4 hosts, all served",
+    sentence: "www: 4 of 4 hosts, all served; survives the loss of any one host: yes",
     lines: &[
         "www, led by web1",
         "10.0.0.11 web1 leader, ok 1",
@@ -101,14 +101,14 @@ const WELL: Expected = Expected {
 };
 
 const QUIESCED: Expected = Expected {
-    sentence: "www: 4 of 4 hosts, all served",
+    sentence: "www: 4 of 4 hosts, all served; survives the loss of any one host: yes",
     lines: &["10.0.0.12 web2 ok, quiesced, self 1", "2 addresses advertised, 1 withheld", "withheld, quiesced: 192.0.2.12"],
     code: 0,
     live: &[1, 2, 3, 4],
 };
 
 const TEST_FAILS: Expected = Expected {
-    sentence: "www: 3 of 4 hosts, all served",
+    sentence: "www: 3 of 4 hosts, all served; survives the loss of any one host: yes",
     lines: &[
         "10.0.0.13 web3 not ok 0",
         "192.0.2.13/32 online web4 web3",
@@ -120,7 +120,7 @@ const TEST_FAILS: Expected = Expected {
 };
 
 const LEADER_GONE: Expected = Expected {
-    sentence: "www: 2 of 4 hosts, all served",
+    sentence: "www: 2 of 4 hosts, all served; survives the loss of any one host: no (web4)",
     lines: &[
         "www, led by web2",
         "10.0.0.11 web1 silent",
@@ -133,7 +133,7 @@ const LEADER_GONE: Expected = Expected {
 };
 
 const NOBODY_LEFT: Expected = Expected {
-    sentence: "www: 1 of 4 hosts, 2 of 3 addresses unserved (192.0.2.11, 192.0.2.13)",
+    sentence: "www: 1 of 4 hosts, 2 of 3 addresses unserved (192.0.2.11, 192.0.2.13); survives the loss of any one host: no (web2, web3)",
     lines: &["192.0.2.11/32 unserved - web1", "no host is ok, settled and not quiesced", "0 addresses advertised"],
     code: 1,
     live: &[2, 3],
@@ -175,7 +175,7 @@ fn wrong_words(text: &str, expected: &Expected) -> Option<String> {
 /// The JSON, which must be as the schema says.
 fn json(pool: &Pool) -> Outcome<Value> {
     let value = pool.raisctl_json(ASKED, &["status"])?;
-    match Check::new().check(&value) {
+    match Check::of(include_str!("../docs/status.schema.json")).check(&value) {
         Ok(()) => Ok(value),
         Err(wrong) => Err(Verdict::new(Finding::Misreported, format!("status --json is not as its schema says: {wrong}")).into()),
     }

@@ -2,6 +2,9 @@
 
 pub mod daemon;
 mod dispatch;
+mod groups;
+mod journal;
+mod reload;
 mod reports;
 pub mod state;
 mod watchdog;

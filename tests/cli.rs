@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use raisd::node::event::{Answer, Request};
-use raisd::ports::api::Api;
+use raisd::ports::api::events::{EventReader, EventWriter, Moment, NewEvent, ring};
+use raisd::ports::api::{Api, Asked, Reloaded};
 use raisd::types::item::Item;
 use raisd::types::view::View;
 use tempfile::TempDir;
@@ -49,6 +50,14 @@ fn err(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
+/// The events of a daemon.
+#[expect(clippy::disallowed_methods, reason = "a clock for ages that no test reads")]
+fn events() -> (EventWriter, EventReader) {
+    let (writer, reader) = ring(8, "0123".to_owned(), std::time::Instant::now);
+    writer.add_group("www");
+    (writer, reader)
+}
+
 /// A daemon that expects these questions in this order.
 struct Daemon {
     directory: TempDir,
@@ -58,12 +67,33 @@ struct Daemon {
 impl Daemon {
     fn answering(script: Vec<(Request, Answer)>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock")).unwrap();
+        let (_writer, reader) = events();
+        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
         let script = std::thread::spawn(move || {
             for (request, answer) in script {
-                let asked = requests.blocking_recv().unwrap();
-                assert_eq!(asked.request, request);
-                asked.reply.send(answer).unwrap();
+                match requests.blocking_recv().unwrap() {
+                    Asked::Core { request: asked, reply } => {
+                        assert_eq!(asked, request);
+                        reply.send(answer).unwrap();
+                    }
+                    Asked::Reload { .. } => panic!("a reload instead of {request:?}"),
+                }
+            }
+            drop(requests);
+            api.stop();
+        });
+        Self { directory, script }
+    }
+
+    /// A daemon that is told to reload, once.
+    fn reloading(outcome: Reloaded) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (_writer, reader) = events();
+        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+        let script = std::thread::spawn(move || {
+            match requests.blocking_recv().unwrap() {
+                Asked::Reload { reply } => reply.send(outcome).unwrap(),
+                Asked::Core { request, .. } => panic!("{request:?} instead of a reload"),
             }
             drop(requests);
             api.stop();
@@ -97,7 +127,22 @@ fn both_programs_answer_help_and_version() {
         (raisd(&["demo", "--help"]), &["--hosts", "--heartbeat", "100ms"]),
         (
             raisctl(nowhere, &["--help"]),
-            &["status", "zone", "simulate", "quiesce", "resume", "drain", "expire", "forget", "RAISD_SOCKET", "Exit codes"],
+            &[
+                "status",
+                "zone",
+                "events",
+                "explain",
+                "simulate",
+                "quiesce",
+                "resume",
+                "drain",
+                "expire",
+                "forget",
+                "reload",
+                "key",
+                "RAISD_SOCKET",
+                "Exit codes",
+            ],
         ),
         (raisctl(nowhere, &["status", "--help"]), &["--group", "--json", "--exit-code"]),
         (raisctl(nowhere, &["drain", "--help"]), &["--group", "--timeout", "60s"]),
@@ -121,6 +166,15 @@ fn wrong_usage_is_exit_code_2() {
         &["forget"],
         &["drain", "--timeout", "60"],
         &["drain", "--timeout", "2d"],
+        &["move"],
+        &["move", "web2"],
+        &["move", "192.0.2.13", "web2", "web3"],
+        &["move", "192.0.2.13", "--timeout", "25h"],
+        &["freeze", "--for", "0s"],
+        &["freeze", "--for", "8d"],
+        &["freeze", "--for", "soon"],
+        &["thaw", "--for", "1h"],
+        &["simulate", "--fail"],
     ] {
         let output = raisctl(nowhere, arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {}", err(&output));
@@ -199,6 +253,18 @@ fn what_is_done_is_said_and_exit_code_0() {
         ),
         (&["expire", "192.0.2.13"], Request::Expire { group: None, item: item() }),
         (&["expire", "192.0.2.13/28", "--group", "www"], Request::Expire { group: www(), item: item() }),
+        (&["move", "192.0.2.13"], Request::Move { group: None, item: item(), to: None, timeout: Duration::from_secs(60) }),
+        (
+            &["move", "192.0.2.13/32", "web2", "--group", "www", "--timeout", "5m"],
+            Request::Move { group: www(), item: item(), to: Some("web2".to_owned()), timeout: Duration::from_secs(300) },
+        ),
+        (&["freeze"], Request::Freeze { group: None, duration: Duration::from_secs(3600) }),
+        (
+            &["freeze", "--for", "7d", "--group", "www", "--reason", "work on the switch"],
+            Request::Freeze { group: www(), duration: Duration::from_secs(7 * 24 * 3600) },
+        ),
+        (&["thaw", "--group", "www"], Request::Thaw { group: www() }),
+        (&["rebalance"], Request::Rebalance { group: None }),
         (&["forget", "web3"], Request::Forget { group: None, host: "web3".to_owned() }),
         (&["forget", "10.0.0.13", "--group", "www"], Request::Forget { group: www(), host: "10.0.0.13".to_owned() }),
     ];
@@ -213,7 +279,19 @@ fn what_is_done_is_said_and_exit_code_0() {
 fn what_is_refused_is_exit_code_1_with_the_daemons_words() {
     let expire = Request::Expire { group: None, item: Item::Address([192, 0, 2, 11].into()) };
     let drain = Request::Drain { group: None, timeout: Duration::from_secs(1), reason: String::new() };
-    for (arguments, request) in [(["expire", "192.0.2.11"].as_slice(), expire), (&["drain", "--timeout", "1s"], drain)] {
+    let wish = Request::Move {
+        group: None,
+        item: Item::Address([192, 0, 2, 11].into()),
+        to: Some("web4".to_owned()),
+        timeout: Duration::from_secs(60),
+    };
+    let refused = [
+        (["expire", "192.0.2.11"].as_slice(), expire),
+        (&["drain", "--timeout", "1s"], drain),
+        (&["move", "192.0.2.11", "web4"], wish),
+        (&["rebalance", "--group", "www"], Request::Rebalance { group: Some("www".to_owned()) }),
+    ];
+    for (arguments, request) in refused {
         let output = Daemon::answering(vec![(request, Answer::Refused { why: "web1 prefers it".to_owned() })]).asked(arguments);
         assert_eq!((code(&output), out(&output), err(&output)), (1, "", "raisctl: web1 prefers it\n"));
     }
@@ -332,8 +410,99 @@ fn simulate_gates_a_maintenance_script() {
 }
 
 #[test]
+fn a_reload_says_what_is_different_and_a_wrong_file_is_exit_code_2_with_its_place() {
+    let done = Reloaded::Done { message: "reloaded: group www: preferred".to_owned() };
+    let output = Daemon::reloading(done).asked(&["reload"]);
+    assert_eq!((code(&output), out(&output), err(&output)), (0, "reloaded: group www: preferred\n", ""));
+    let refused = Reloaded::Refused { why: "a running daemon cannot change host.id".to_owned() };
+    let output = Daemon::reloading(refused).asked(&["reload"]);
+    assert_eq!((code(&output), out(&output), err(&output)), (1, "", "raisctl: a running daemon cannot change host.id\n"));
+    let errors = "error: failback cannot be \"soon\"\n --> /etc/raisd/raisd.toml:9:12".to_owned();
+    let output = Daemon::reloading(Reloaded::Wrong { errors: errors.clone() }).asked(&["reload"]);
+    assert_eq!((code(&output), out(&output)), (2, ""));
+    assert!(err(&output).starts_with(&errors) && err(&output).contains("nothing is changed"), "{}", err(&output));
+}
+
+#[test]
+fn key_status_is_exit_code_1_while_a_host_could_not_read_the_newest_key() {
+    let output = Daemon::showing(sample()).asked(&["key", "status"]);
+    assert_eq!(code(&output), 1, "{}", out(&output));
+    let mut view = sample();
+    let keys = view.groups[0].hosts[0].keys.clone();
+    for host in &mut view.groups[0].hosts {
+        host.keys.clone_from(&keys);
+    }
+    let output = Daemon::showing(view).asked(&["key", "status"]);
+    assert_eq!((code(&output), err(&output)), (0, ""), "{}", out(&output));
+    assert!(out(&output).starts_with("www: every host can read key 17; next: use = \"send\""), "{}", out(&output));
+}
+
+#[test]
+fn the_first_key_of_a_group_without_keys_only_receives() {
+    let nowhere = Path::new("/nonexistent/raisd.sock");
+    for (arguments, usage) in [(["keygen"].as_slice(), "use = \"send\"\n"), (&["keygen", "--receive"], "use = \"receive\"\n")] {
+        let output = raisctl(nowhere, arguments);
+        assert_eq!(code(&output), 0);
+        assert!(out(&output).contains(usage), "{}", out(&output));
+    }
+}
+
+#[test]
 fn a_daemon_that_stops_meanwhile_is_not_a_success() {
     let output = Daemon::answering(Vec::new()).asked(&["drain"]);
     assert!([1, 3].contains(&code(&output)), "{}", err(&output));
     assert_ne!(err(&output), "");
+}
+
+#[test]
+fn explain_shows_what_the_daemon_says_and_refuses_the_past() {
+    let explanation: raisd::types::explanation::Explanation = serde_json::from_str(include_str!("samples/explain-address.json")).unwrap();
+    let question = || Request::Explain { group: Some("www".to_owned()), subject: "192.0.2.12".to_owned() };
+    let daemon = || Daemon::answering(vec![(question(), Answer::Explained(Box::new(explanation.clone())))]);
+    let output = daemon().asked(&["explain", "192.0.2.12", "--group", "www"]);
+    assert_eq!((code(&output), out(&output)), (0, include_str!("samples/explain-address.txt")));
+    let output = daemon().asked(&["explain", "192.0.2.12", "--group", "www", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(out(&output)).unwrap(), serde_json::to_value(&explanation).unwrap());
+    let refused = vec![(question(), Answer::Refused { why: "no address or host is known".to_owned() })];
+    let output = Daemon::answering(refused).asked(&["explain", "192.0.2.12", "--group", "www"]);
+    assert_eq!((code(&output), err(&output)), (1, "raisctl: no address or host is known\n"));
+
+    // The past is not asked of the core.
+    let directory = tempfile::tempdir().unwrap();
+    let (_writer, reader) = events();
+    let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+    let output = raisctl(api.path(), &["explain", "web2", "--at", "2026-11-22T03:00:00Z"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("has no flight recorder"), "{}", err(&output));
+}
+
+#[test]
+fn events_are_told_as_lines_and_a_wrong_group_or_duration_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, reader) = events();
+    let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a moment for an age that no test reads")]
+    let moment = Moment { at: std::time::Instant::now(), wall: "2026-11-22T10:03:56.123456Z".to_owned() };
+    let event = NewEvent {
+        kind: raisd::types::recorded::Kind::Release,
+        group: Some("www".to_owned()),
+        address: Some([192, 0, 2, 12].into()),
+        host: Some(raisd::types::host::HostId([10, 0, 0, 12].into())),
+        name: Some("web2".to_owned()),
+        reason: Some(raisd::types::item::Reason::Drained),
+        epoch: Some(3),
+        detail: String::new(),
+    };
+    writer.record(&moment, [event.clone(), event]);
+    let output = raisctl(api.path(), &["events", "--since", "10m"]);
+    assert_eq!(code(&output), 0);
+    let words: Vec<Vec<&str>> = out(&output).lines().map(|line| line.split_whitespace().skip(3).collect()).collect();
+    assert_eq!(words, [["www", "release", "192.0.2.12", "web2", "drained", "3"]; 2]);
+    let output = raisctl(api.path(), &["events", "--json", "--group", "www"]);
+    let events: Vec<raisd::types::recorded::Recorded> = out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
+    let output = raisctl(api.path(), &["events", "--group", "nope"]);
+    assert_eq!((code(&output), err(&output)), (1, "raisctl: no group \"nope\"; this host has: www\n"));
+    assert_eq!(code(&raisctl(api.path(), &["events", "--since", "soon"])), 2);
+    assert_eq!(code(&raisctl(Path::new("/nonexistent/raisd.sock"), &["events", "--follow"])), 3);
 }

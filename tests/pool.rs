@@ -19,6 +19,10 @@ mod world;
 mod chance;
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
+#[path = "pool/exchange.rs"]
+mod exchange;
+#[path = "pool/explaining.rs"]
+mod explaining;
 #[path = "pool/failing.rs"]
 mod failing;
 #[path = "pool/identity.rs"]
@@ -33,5 +37,11 @@ mod networks;
 mod operator;
 #[path = "pool/placement.rs"]
 mod placement;
+#[path = "pool/reasons.rs"]
+mod reasons;
+#[path = "pool/reload.rs"]
+mod reload;
+#[path = "pool/rule.rs"]
+mod rule;
 #[path = "pool/zones.rs"]
 mod zones;

@@ -12,6 +12,8 @@ use self::form::{Check, property};
 #[path = "status_schema/form.rs"]
 mod form;
 
+const SCHEMA: &str = include_str!("../docs/status.schema.json");
+
 const SAMPLE: &str = include_str!("samples/status.json");
 
 /// As the daemon writes it.
@@ -27,12 +29,12 @@ fn the_sample_says_everything_that_a_view_says() {
 
 #[test]
 fn a_view_is_as_the_schema_says() {
-    Check::new().check(&sample()).unwrap();
+    Check::of(SCHEMA).check(&sample()).unwrap();
 }
 
 #[test]
 fn every_property_of_the_schema_is_demanded_and_is_said_by_a_view() {
-    let mut check = Check::new();
+    let mut check = Check::of(SCHEMA);
     check.check(&sample()).unwrap();
     let mut count = 0;
     for (name, definition) in check.schema["$defs"].as_object().unwrap() {
@@ -66,6 +68,6 @@ fn what_a_contract_key_says_cannot_change_unnoticed() {
     for (what, change) in changes {
         let mut value = sample();
         change(&mut value);
-        assert!(Check::new().check(&value).is_err(), "{what}");
+        assert!(Check::of(SCHEMA).check(&value).is_err(), "{what}");
     }
 }

@@ -12,7 +12,11 @@ use clap::{Args, Parser, Subcommand};
 use raisd::config::{self, KeyError};
 use raisd::node::simulate::{Assumptions, SimulateError, simulate};
 use raisd::operator::client::{Client, ClientError};
+use raisd::operator::delegation::{DelegationError, Delegations};
 use raisd::operator::drain::drain;
+use raisd::operator::events::{self, EventsError, Form, Wanted};
+use raisd::operator::explain;
+use raisd::operator::keys::KeyStatus;
 use raisd::operator::simulate::{self as simulation, StateFileError};
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
@@ -23,6 +27,7 @@ use raisd::ports::api::call::{
 };
 use raisd::types::item::ServiceAddress;
 use raisd::types::view::View;
+use raisd::wire::seal::KeyUse;
 use serde::Serialize;
 
 /// Shows and steers the raisd of this host.
@@ -57,7 +62,38 @@ enum Command {
     Zone {
         #[command(flatten)]
         groups: Groups,
-        /// The daemon's JSON as it is
+        /// The lines that the zone above needs, each listed name server asked; BIND loads them as they are
+        #[arg(long)]
+        delegation: bool,
+        /// The daemon's JSON as it is; of a delegation what is printed
+        #[arg(long)]
+        json: bool,
+    },
+    /// What has happened: decisions, moves, scripts, hosts that come and go, tests, the zone
+    Events {
+        #[command(flatten)]
+        groups: Groups,
+        /// Go on with what happens, until interrupted; outlasts a restart of the daemon
+        #[arg(long)]
+        follow: bool,
+        /// Only what is not older than this: a whole number and ms, s, m, h or d
+        #[arg(long, value_parser = read_duration, value_name = "DURATION")]
+        since: Option<Duration>,
+        /// The daemon's JSON as it is, one object a line (docs/events.schema.json)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Why an address or host is where it is or how it is, what comes next, and what would change it
+    Explain {
+        /// A service address, or a host by id or name
+        #[arg(value_name = "ADDRESS or HOST")]
+        subject: String,
+        #[command(flatten)]
+        groups: Groups,
+        /// Another time than now; needs a flight recorder, which this version has not
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+        /// The daemon's JSON as it is (docs/explain.schema.json)
         #[arg(long)]
         json: bool,
     },
@@ -112,7 +148,8 @@ enum Command {
     },
     /// Put an address on a host; without a host: home
     ///
-    /// Waits until it is there. It stays there until another reason moves it. The leader refuses what its rules do not allow.
+    /// May be typed on any host of the group. Waits until it is there. It stays there until another reason moves it, although
+    /// its preferred host is well. The leader refuses what its rules do not allow, and says why.
     Move {
         /// The address; a prefix length is accepted and has no meaning
         #[arg(value_parser = service_address)]
@@ -126,6 +163,9 @@ enum Command {
         timeout: Duration,
     },
     /// No moves at all in the group, whatever happens; ends by itself
+    ///
+    /// What fails is not taken over, and what comes back gets nothing; only an address that several hosts hold is settled. May
+    /// be typed on any host of the group, and outlives it. Returns when all hosts that are live know it.
     Freeze {
         #[command(flatten)]
         groups: Groups,
@@ -135,12 +175,14 @@ enum Command {
         #[arg(long = "for", default_value = "1h", value_parser = freeze_duration, value_name = "DURATION")]
         duration: Duration,
     },
-    /// End a freeze
+    /// End a freeze, wherever it was asked for
     Thaw {
         #[command(flatten)]
         groups: Groups,
     },
-    /// Even out floating addresses once
+    /// Even out floating addresses once, with the fewest moves
+    ///
+    /// What an operator has moved is evened out with the rest. For doing so by itself see `rebalance` in the configuration.
     Rebalance {
         #[command(flatten)]
         groups: Groups,
@@ -160,11 +202,33 @@ enum Command {
         #[command(flatten)]
         groups: Groups,
     },
+    /// Have the daemon read its configuration again; a wrong one changes nothing and is exit code 2
+    Reload,
     /// Print a key file for a group, or add a key to one; needs no daemon
     Keygen {
         /// Add a key that only receives to this file; a file that is not there is made, with mode 600
         #[arg(long, value_name = "FILE")]
         append: Option<PathBuf>,
+        /// Print a key that only receives: the first one of a group that had none
+        #[arg(long, conflicts_with = "append")]
+        receive: bool,
+    },
+    /// Which host has which keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Who can read what with which key; exit code 1 while some host could not read the newest
+    Status {
+        #[command(flatten)]
+        groups: Groups,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -185,7 +249,7 @@ struct Reason {
 fn drain_timeout(text: &str) -> Result<Duration, String> {
     let timeout = read_duration(text)?;
     if timeout > DRAIN_TIME_MAX {
-        return Err(format!("{text} is longer than a drain is waited for, {}", millis(24 * 60 * 60 * 1000)));
+        return Err(format!("{text} is longer than anything is waited for, {}", millis(24 * 60 * 60 * 1000)));
     }
     Ok(timeout)
 }
@@ -212,7 +276,12 @@ enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
+    Delegation(#[from] DelegationError),
+    #[error(transparent)]
     Key(#[from] KeyError),
+    /// The text has said so already.
+    #[error("some host cannot read the newest key")]
+    KeyNotEverywhere,
     /// The text has said so already.
     #[error("an address is unserved or held twice")]
     NotWhole,
@@ -232,8 +301,12 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) if error.is_unreached() => 3,
-            Self::Key(_) | Self::Simulate(_) | Self::StateFile(_) | Self::UnknownGroup { .. } => 2,
-            Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
+            Self::Client(ClientError::Configuration(_))
+            | Self::Key(_)
+            | Self::Simulate(_)
+            | Self::StateFile(_)
+            | Self::UnknownGroup { .. } => 2,
+            Self::Client(_) | Self::Delegation(_) | Self::KeyNotEverywhere | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
 }
@@ -247,8 +320,11 @@ fn main() -> ExitCode {
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match &failure {
-        Failure::NotWhole => {}
+        Failure::KeyNotEverywhere | Failure::NotWhole => {}
+        // With its places and carets, as it is.
+        Failure::Client(error @ ClientError::Configuration(_)) => eprintln!("{error}\n\nnothing is changed: the daemon goes on as before"),
         Failure::Client(_)
+        | Failure::Delegation(_)
         | Failure::Key(_)
         | Failure::Output(_)
         | Failure::Runtime(_)
@@ -269,9 +345,29 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&text)?;
             if exit_code && !status::is_whole(&status.value) { Err(Failure::NotWhole) } else { Ok(()) }
         }
-        Command::Zone { groups, json } => {
+        Command::Zone { groups, delegation: true, json } => {
+            let zones = client.zones(groups.group.as_deref()).await?;
+            let delegations = Delegations::ask(&zones.value).await?;
+            print(&if json { to_json(&delegations)? } else { delegations.to_zone_file() })
+        }
+        Command::Zone { groups, delegation: false, json } => {
             let zones = client.zones(groups.group.as_deref()).await?;
             print(&if json { zones.text } else { zone::render(&zones.value, Terminal::of_stdout()) })
+        }
+        Command::Events { groups, follow, since, json } => {
+            let form = if json { Form::Json } else { Form::Text(Terminal::of_stdout()) };
+            let wanted = Wanted { group: groups.group, since, follow };
+            match events::show(&client, &wanted, form, &mut io::stdout().lock(), &mut io::stderr()).await {
+                Ok(()) => Ok(()),
+                Err(EventsError::Client(error)) => Err(error.into()),
+                // `raisctl events | head` has seen enough.
+                Err(EventsError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                Err(EventsError::Output(error)) => Err(Failure::Output(error)),
+            }
+        }
+        Command::Explain { subject, groups, at, json } => {
+            let explanation = client.explain(&subject, groups.group.as_deref(), at.as_deref()).await?;
+            print(&if json { explanation.text } else { explain::render(&explanation.value, Terminal::of_stdout()) })
         }
         Command::Simulate { groups, fail, quiesce, join, state, json } => {
             let view = state_of(&client, state.as_deref(), groups.group.as_deref()).await?;
@@ -297,10 +393,24 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Rebalance { groups } => call(&client, &Rebalance { group: groups.group }).await,
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
-        Command::Keygen { append: None } => print(&config::key_file_text()?),
-        Command::Keygen { append: Some(path) } => {
+        Command::Reload => print(&format!("{}\n", client.reload().await?)),
+        Command::Keygen { append: None, receive } => {
+            let usage = if receive { KeyUse::Receive } else { KeyUse::Send };
+            print(&config::key_file_text(usage)?)
+        }
+        Command::Keygen { append: Some(path), receive: _ } => {
             let id = config::append_key(&path)?;
             print(&format!("key {} is in {}\n", id.0, path.display()))
+        }
+        Command::Key { command: KeyCommand::Status { groups, json } } => {
+            let view = client.status(groups.group.as_deref()).await?.value;
+            let status = KeyStatus::of(&view);
+            print(&if json {
+                status.json().map_err(|error| Failure::Output(error.into()))?
+            } else {
+                status.render(&view, Terminal::of_stdout())
+            })?;
+            if status.is_read_by_all() { Ok(()) } else { Err(Failure::KeyNotEverywhere) }
         }
     }
 }
@@ -337,6 +447,11 @@ fn detail(terminal: Terminal, all: bool) -> Detail {
 async fn call<C: Call>(client: &Client, call: &C) -> Result<(), Failure> {
     let message = client.call(call).await?;
     print(&format!("{message}\n"))
+}
+
+fn to_json(delegations: &Delegations) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(delegations).map_err(|error| Failure::Output(error.into()))?;
+    Ok(format!("{text}\n"))
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -141,24 +141,43 @@ fn endpoint(key: &str, port: u16, text: Placed<&str>, faults: &mut Faults) -> Re
 }
 
 fn servers(key: &str, value: &Value, faults: &mut Faults) -> Result<(), Reported> {
-    let form = "{ server = \"10.0.0.53:53\", key_file = \"/etc/raisd/tsig.key\" }";
     let Content::List(values) = &value.content else {
-        return Err(wrong_kind(key, value, &format!("an array of {form}"), faults));
+        return Err(wrong_kind(key, value, &format!("an array of {}", server_form("server")), faults));
     };
-    let checked = values.iter().map(|value| {
-        let Content::Table(table) = &value.content else { return Err(wrong_kind(&format!("an entry of {key}"), value, form, faults)) };
-        let checked = table.entries.iter().map(|entry| match entry.key.as_str() {
-            "server" => endpoint("server", 53, text("server", &entry.value, faults)?, faults),
-            "key_file" => accepted("key_file", text("key_file", &entry.value, faults)?, absolute, faults).map(drop),
-            other => Err(faults.error(Problem::at(entry.place, format!("{key} has no key {other:?}")).expects(form))),
-        });
-        all(checked.collect())?;
-        match table.entry("server") {
-            Some(_) => Ok(()),
-            None => Err(faults.error(Problem::at(value.place, format!("{key} has no server")).expects(form))),
-        }
+    all(values.iter().map(|value| check_server(key, "server", value, faults)).collect()).map(drop)
+}
+
+/// A name server with the key that goes with it, in an array whose other forms have a meaning; `instead`: what happens without it.
+pub(super) fn server(
+    key: &'static str,
+    address: &'static str,
+    value: &Value,
+    instead: &'static str,
+    faults: &mut Faults,
+) -> Result<(), Reported> {
+    check_server(key, address, value, faults)?;
+    let problem = Problem::at(value.place, format!("{key} with a key_file has no effect in raisd {}", env!("CARGO_PKG_VERSION")));
+    faults.warning(problem.expects("an address or a network, like \"10.0.0.53\"").help(instead));
+    Ok(())
+}
+
+fn server_form(address: &str) -> String {
+    format!("{{ {address} = \"10.0.0.53\", key_file = \"/etc/raisd/tsig.key\" }}")
+}
+
+fn check_server(key: &str, address: &str, value: &Value, faults: &mut Faults) -> Result<(), Reported> {
+    let form = server_form(address);
+    let Content::Table(table) = &value.content else { return Err(wrong_kind(&format!("an entry of {key}"), value, &form, faults)) };
+    let checked = table.entries.iter().map(|entry| match entry.key.as_str() {
+        name if name == address => endpoint(name, 53, text(name, &entry.value, faults)?, faults),
+        "key_file" => accepted("key_file", text("key_file", &entry.value, faults)?, absolute, faults).map(drop),
+        other => Err(faults.error(Problem::at(entry.place, format!("{key} has no key {other:?}")).expects(form.as_str()))),
     });
-    all(checked.collect()).map(drop)
+    all(checked.collect())?;
+    match table.entry(address) {
+        Some(_) => Ok(()),
+        None => Err(faults.error(Problem::at(value.place, format!("{key} has no {address}")).expects(form))),
+    }
 }
 
 fn check_table(key: &str, section: &'static Section, value: &Value, faults: &mut Faults) -> Result<(), Reported> {

@@ -8,6 +8,7 @@ use super::event::{Answer, GroupIndex, Outcome, Request, Token};
 use super::monitor::freezing::Wanted;
 use super::monitor::operator::Answered;
 use super::turn::Waiter;
+use crate::types::explanation::{EXPLANATION_VERSION, Explanation, Named};
 use crate::types::host::Duty;
 use crate::types::item::Item;
 use crate::types::message::WishKind;
@@ -34,6 +35,7 @@ impl Node {
             Request::Resume { group } => self.resume(now, token, group.as_deref(), actions),
             Request::Drain { group, timeout, reason } => self.drain(now, token, group.as_deref(), timeout, reason, actions),
             Request::Expire { group, item } => Some(self.expire(now, group.as_deref(), &item, actions)),
+            Request::Explain { group, subject } => Some(self.explain(now, group.as_deref(), subject)),
             Request::Forget { group, host } => Some(self.forget(now, group.as_deref(), &host, actions)),
             Request::Freeze { group, duration } => self.freeze(now, token, group.as_deref(), Wanted::Frozen(duration), actions),
             Request::Thaw { group } => self.freeze(now, token, group.as_deref(), Wanted::Thawed, actions),
@@ -50,10 +52,10 @@ impl Node {
 
     /// The groups that a request means, or why there are none.
     fn groups(&self, name: Option<&str>) -> Result<Vec<GroupIndex>, Answer> {
-        let wanted = |(_, monitor): &(usize, &super::Monitor)| name.is_none_or(|name| monitor.policy().name == name);
-        let found: Vec<GroupIndex> = self.monitors.iter().enumerate().filter(wanted).map(|(index, _)| GroupIndex(index)).collect();
+        let wanted = |monitor: &super::Monitor| !monitor.is_given_up() && name.is_none_or(|name| monitor.policy().name == name);
+        let found: Vec<GroupIndex> = self.monitors.iter().filter(|(_, monitor)| wanted(monitor)).map(|(group, _)| *group).collect();
         if found.is_empty() {
-            let known: Vec<&str> = self.monitors.iter().map(|monitor| monitor.policy().name.as_str()).collect();
+            let known: Vec<&str> = self.monitors.values().map(|monitor| monitor.policy().name.as_str()).collect();
             let why = format!("no group {:?} on this host; its groups are: {}", name.unwrap_or_default(), known.join(", "));
             return Err(Answer::Refused { why });
         }
@@ -158,7 +160,7 @@ impl Node {
     }
 
     fn held_by(&self, groups: &[GroupIndex]) -> usize {
-        groups.iter().filter_map(|group| self.monitors.get(group.0)).map(super::Monitor::held_count).sum()
+        groups.iter().filter_map(|group| self.monitors.get(group)).map(super::Monitor::held_count).sum()
     }
 
     fn expire(&mut self, now: Time, group: Option<&str>, item: &Item, actions: &mut Vec<Action>) -> Answer {
@@ -185,6 +187,29 @@ impl Node {
         one_of(results, format!("no host {host:?} is known in any of these groups"))
     }
 
+    /// Says why, from the tables that decide.
+    fn explain(&self, now: Time, group: Option<&str>, subject: String) -> Answer {
+        let groups = match self.groups(group) {
+            Ok(groups) => groups,
+            Err(refused) => return refused,
+        };
+        let monitors: Vec<&super::Monitor> = groups.iter().filter_map(|group| self.monitors.get(group)).collect();
+        let explain = |monitor: &&super::Monitor| {
+            let tests = self.probed.explain(now, self.identity.started, &monitor.policy().tests);
+            monitor.explain(now, &subject, tests)
+        };
+        let groups: Vec<_> = monitors.iter().filter_map(explain).collect();
+        if groups.is_empty() {
+            let known = |monitor: &&super::Monitor| format!("{} in group {}", monitor.host_names().join(", "), monitor.policy().name);
+            let known: Vec<String> = monitors.iter().map(known).collect();
+            let why =
+                format!("no address or host {subject:?} is known here; hosts: {}; `raisctl status` shows the addresses", known.join("; "));
+            return Answer::Refused { why };
+        }
+        let host = Named { id: self.identity.id, name: self.identity.host.name.clone() };
+        Answer::Explained(Box::new(Explanation { version: EXPLANATION_VERSION, host, subject, groups }))
+    }
+
     fn freeze(&mut self, now: Time, token: Token, group: Option<&str>, wanted: Wanted, actions: &mut Vec<Action>) -> Option<Answer> {
         let groups = match self.groups(group) {
             Ok(groups) => groups,
@@ -204,11 +229,11 @@ impl Node {
             Err(refused) => return Some(refused),
         };
         let Order { item, to, timeout } = order;
-        let knows = |group: &GroupIndex| self.monitors.get(group.0).is_some_and(|monitor| monitor.knows(&item));
+        let knows = |group: &GroupIndex| self.monitors.get(group).is_some_and(|monitor| monitor.knows(&item));
         let Some(group) = groups.into_iter().find(knows) else {
             return Some(Answer::Refused { why: format!("{item} is not known in any of these groups") });
         };
-        let monitor = self.monitors.get(group.0)?;
+        let monitor = self.monitors.get(&group)?;
         let to = match to {
             None => None,
             Some(name) => match monitor.find_host(&name) {
@@ -238,7 +263,12 @@ impl Node {
 
     /// Answers requests of which every group that they mean has been heard.
     pub(super) fn gather_answers(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let answers: Vec<Answered> = self.monitors.iter_mut().flat_map(|monitor| monitor.take_answers(now)).collect();
+        let answers = self.monitors.values_mut().flat_map(|monitor| monitor.take_answers(now)).collect();
+        self.take_answers(answers, actions);
+    }
+
+    /// Takes the words of groups on requests that wait for them.
+    pub(super) fn take_answers(&mut self, answers: Vec<Answered>, actions: &mut Vec<Action>) {
         for (token, answer) in answers {
             let Some(gathering) = self.gatherings.get_mut(&token) else { continue };
             match answer {

@@ -2,6 +2,8 @@
 //!
 //! Owns nothing but the path. Never retries: the operator sees what happened. Every request is bounded in time and size.
 
+pub mod lines;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +14,10 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use crate::ports::api::call::{ANSWER_TIME_MAX, Call, Done, Failed, STATUS_PATH, ZONE_PATH, Zones};
+use crate::ports::api::call::{
+    ANSWER_TIME_MAX, Call, Done, EXPLAIN_PATH, Failed, RELOAD_PATH, RELOAD_TIME_MAX, STATUS_PATH, ZONE_PATH, Zones,
+};
+use crate::types::explanation::Explanation;
 use crate::types::view::View;
 
 /// The version of `status --json` that this program reads.
@@ -54,6 +59,9 @@ pub enum ClientError {
     /// The daemon refused or could not, in its words. Nothing was changed unless they say so.
     #[error("{0}")]
     Refused(String),
+    /// The configuration is wrong; the daemon keeps the one that it has. As `raisd check` prints it.
+    #[error("{0}")]
+    Configuration(String),
     /// What came back is not an answer of this version of raisd.
     #[error("the answer on {} is not one of raisd {}: {why}; do raisctl and raisd have the same version?", socket.display(), env!("CARGO_PKG_VERSION"))]
     Garbled {
@@ -70,7 +78,7 @@ impl ClientError {
     pub fn is_unreached(&self) -> bool {
         match self {
             Self::NoDaemon { .. } | Self::Silent { .. } | Self::Broken { .. } => true,
-            Self::Refused(_) | Self::Garbled { .. } => false,
+            Self::Refused(_) | Self::Configuration(_) | Self::Garbled { .. } => false,
         }
     }
 }
@@ -135,6 +143,23 @@ impl Client {
         Ok(read)
     }
 
+    /// Why an address or host is where it is or how it is; `at`: at another time than now.
+    ///
+    /// # Errors
+    ///
+    /// No daemon, it knows neither, no such group, or an answer of another version.
+    pub async fn explain(&self, subject: &str, group: Option<&str>, at: Option<&str>) -> Result<Read<Explanation>, ClientError> {
+        let mut target = format!("{EXPLAIN_PATH}?subject={}", percent_encoded(subject));
+        for (key, value) in [("group", group), ("at", at)] {
+            if let Some(value) = value {
+                target.push_str(&format!("&{key}={}", percent_encoded(value)));
+            }
+        }
+        let read: Read<Explanation> = self.read(&target).await?;
+        self.check_version(read.value.version)?;
+        Ok(read)
+    }
+
     /// Asks for a change; what happened, for people.
     ///
     /// # Errors
@@ -148,11 +173,26 @@ impl Client {
         Ok(done.message)
     }
 
+    /// Has the daemon read its configuration again; what is different, for people.
+    ///
+    /// # Errors
+    ///
+    /// No daemon, a wrong configuration, or one that a running daemon cannot take up.
+    pub async fn reload(&self) -> Result<String, ClientError> {
+        let text = self.exchange(Request::post(RELOAD_PATH), Vec::new(), RELOAD_TIME_MAX.saturating_add(SLACK)).await?;
+        let done: Done = serde_json::from_str(&text).map_err(|error| self.garbled(&error))?;
+        Ok(done.message)
+    }
+
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str, group: Option<&str>) -> Result<Read<T>, ClientError> {
         let target = match group {
             Some(group) => format!("{path}?group={}", percent_encoded(group)),
             None => path.to_owned(),
         };
+        self.read(&target).await
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(&self, target: &str) -> Result<Read<T>, ClientError> {
         let request = Request::builder().method(Method::GET).uri(target);
         let text = self.exchange(request, Vec::new(), ANSWER_TIME_MAX.saturating_add(SLACK)).await?;
         let value = serde_json::from_str(&text).map_err(|error| self.garbled(&error))?;
@@ -186,6 +226,7 @@ impl Client {
             return Ok(text);
         }
         match serde_json::from_str::<Failed>(&text) {
+            Ok(failed) if status == StatusCode::UNPROCESSABLE_ENTITY => Err(ClientError::Configuration(failed.error)),
             Ok(failed) => Err(ClientError::Refused(failed.error)),
             Err(error) => Err(self.garbled(&format!("HTTP status {status} with a body that is not its: {error}"))),
         }
@@ -195,13 +236,13 @@ impl Client {
         if version == VIEW_VERSION { Ok(()) } else { Err(self.garbled(&format!("it has version {version}, not {VIEW_VERSION}"))) }
     }
 
-    fn garbled(&self, why: &dyn std::fmt::Display) -> ClientError {
+    pub(super) fn garbled(&self, why: &dyn std::fmt::Display) -> ClientError {
         ClientError::Garbled { socket: self.socket.clone(), why: why.to_string() }
     }
 }
 
 /// RFC 3986 §2.3: what is not unreserved is written as `%XX`.
-fn percent_encoded(text: &str) -> String {
+pub(super) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

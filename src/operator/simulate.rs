@@ -98,6 +98,10 @@ pub fn render(view: &View, simulation: &Simulation, terminal: Terminal) -> Strin
             unserved => terminal.paint(Tone::Bad, &unserved_words(group.addresses.len(), unserved)),
         });
         text.push_str(&format!("{}: {}\n", printable(&group.name), clauses.join(", ")));
+        let unserved = group.addresses.iter().filter(|address| group.unserved.contains(&address.address));
+        for address in unserved.take(NAMED_MAX) {
+            text.push_str(&format!("  - {} would be unserved: {}\n", address.address, printable(&address.reason)));
+        }
         if group.moves.is_empty() {
             continue;
         }
@@ -140,7 +144,11 @@ mod tests {
         let view = sample();
         let assumptions = Assumptions { fail: vec!["web1".to_owned(), "10.0.0.14".to_owned()], ..Assumptions::default() };
         let text = render(&view, &simulate(&view, &assumptions).unwrap(), Terminal::Pipe);
-        assert_eq!(text, "www: nothing would move, 3 of 4 addresses would be unserved (192.0.2.11, 192.0.2.13, 192.0.2.100)\n");
+        let mut lines = text.lines();
+        let first = "www: nothing would move, 3 of 4 addresses would be unserved (192.0.2.11, 192.0.2.13, 192.0.2.100)";
+        assert_eq!(lines.next(), Some(first));
+        let second = "  - 192.0.2.11 would be unserved: no host is ok, settled and not quiesced";
+        assert_eq!((lines.next(), lines.count()), (Some(second), 2));
     }
 
     #[test]

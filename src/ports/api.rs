@@ -7,8 +7,9 @@
 //! - **Queue**: [`REQUESTS_MAX`] requests wait for the loop. More than that many operators at once are a script gone
 //!   wild or a loop that hangs; the next one gets 503 with these words.
 //! - **Connections**: [`CONNECTIONS_MAX`] at a time, one request each; further ones wait in the kernel's backlog. Each is
-//!   bounded in time while it sends its head, its body and while it reads the answer.
-//! - **Cancellation**: a caller that goes away drops its half of [`Asked::reply`]; what it asked for is done all the
+//!   bounded in time while it sends its head, its body and while it reads the answer. [`FOLLOWERS_MAX`] of them may follow
+//!   the events; a follower who does not read holds a connection and a place in the ring ([`events`]), no memory.
+//! - **Cancellation**: a caller that goes away drops its half of the reply in [`Asked`]; what it asked for is done all the
 //!   same. [`Api::stop`] takes no further request, gives the answers under way `STOP_GRACE` to be written, and removes
 //!   the socket file.
 
@@ -27,10 +28,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::events::EventReader;
 use self::socket::SocketFile;
 use crate::node::event::{Answer, Request};
 
 pub mod call;
+pub mod events;
 mod routes;
 mod socket;
 
@@ -39,6 +42,10 @@ pub const REQUESTS_MAX: usize = 32;
 
 /// Connections at a time. Each may hold a file descriptor and one request of at most [`BODY_BYTES_MAX`].
 pub const CONNECTIONS_MAX: usize = 64;
+
+/// Callers that follow the events at a time: a quarter of the connections, so that `status` finds one although others are
+/// taken by drains.
+pub const FOLLOWERS_MAX: usize = CONNECTIONS_MAX / 4;
 
 /// The longest body of a request; the longest sensible one has a few hundred bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -55,13 +62,42 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 /// Between two attempts to accept after the kernel had no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// One request of an operator, and where its answer goes.
+/// One request of an operator, and where its answer goes. Sending one fails if the caller has gone away or its time is up;
+/// that needs no action.
 #[derive(Debug)]
-pub struct Asked {
-    /// What is asked.
-    pub request: Request,
-    /// Takes the answer. Sending fails if the caller has gone away or its time is up; that needs no action.
-    pub reply: oneshot::Sender<Answer>,
+pub enum Asked {
+    /// A question for the core.
+    Core {
+        /// What is asked.
+        request: Request,
+        /// Takes the answer.
+        reply: oneshot::Sender<Answer>,
+    },
+    /// Read the configuration again.
+    Reload {
+        /// Takes the outcome.
+        reply: oneshot::Sender<Reloaded>,
+    },
+}
+
+/// What came of a reload, in words for the operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reloaded {
+    /// The configuration holds from here on.
+    Done {
+        /// What is different, in one line.
+        message: String,
+    },
+    /// It is valid and cannot be taken up by a daemon that runs, or on this machine as it is. Nothing was changed.
+    Refused {
+        /// Why and what to do.
+        why: String,
+    },
+    /// It is wrong. Nothing was changed.
+    Wrong {
+        /// Every error with its place, as `raisd check` prints them.
+        errors: String,
+    },
 }
 
 /// Why the API could not start. The surroundings are at fault; nothing was changed but, at most, a stale socket file removed.
@@ -108,14 +144,14 @@ impl Api {
     /// # Errors
     ///
     /// A daemon answers there, something else stands there, or the kernel refuses.
-    pub fn start(path: &Path) -> Result<(Self, mpsc::Receiver<Asked>), ApiError> {
+    pub fn start(path: &Path, events: EventReader) -> Result<(Self, mpsc::Receiver<Asked>), ApiError> {
         let (socket, listener) = SocketFile::claim(path)?;
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("api".to_owned())
-            .spawn(move || run(listener, asked, stopped, &ready))
+            .spawn(move || run(listener, routes::router(asked, events), stopped, &ready))
             .map_err(ApiError::Thread)?;
         let api = Self { stop: Some(stop), thread: Some(thread), socket };
         match started.recv() {
@@ -152,7 +188,7 @@ impl Drop for Api {
 /// The whole life of the thread. `ready` hears once whether the runtime stands.
 fn run(
     listener: std::os::unix::net::UnixListener,
-    asked: mpsc::Sender<Asked>,
+    router: Router,
     stopped: oneshot::Receiver<()>,
     ready: &std::sync::mpsc::SyncSender<io::Result<()>>,
 ) {
@@ -171,7 +207,7 @@ fn run(
     if ready.send(outcome).is_ok()
         && let Some((runtime, listener)) = prepared
     {
-        runtime.block_on(serve(listener, routes::router(asked), stopped));
+        runtime.block_on(serve(listener, router, stopped));
     }
 }
 
@@ -239,7 +275,10 @@ async fn answer_connection(stream: UnixStream, router: Router) {
             let answered = Arc::clone(&answered);
             async move {
                 let response = next.run(request).await;
-                answered.notify_one();
+                // What goes on for as long as the caller likes is bounded by what it may hold, not by time.
+                if response.extensions().get::<routes::Endless>().is_none() {
+                    answered.notify_one();
+                }
                 response
             }
         };

@@ -19,7 +19,7 @@
 mod place;
 mod socket;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -41,8 +41,8 @@ const DROPS_IN_A_ROW_MAX: u32 = 64;
 pub struct ControlSettings {
     /// The control networks of this host, in the order of the configuration; the index is the network's number.
     pub networks: Vec<ControlNetwork>,
-    /// The group address of each group, in the order of the groups.
-    pub groups: Vec<SocketAddr>,
+    /// The group address of each group.
+    pub groups: BTreeMap<GroupIndex, SocketAddr>,
 }
 
 /// One control network, as configured.
@@ -84,7 +84,7 @@ pub struct ControlSockets {
     turn: usize,
     faults: Vec<NetworkFault>,
     changes: VecDeque<KernelChange>,
-    drops: Vec<Drops>,
+    drops: BTreeMap<GroupIndex, Drops>,
 }
 
 /// One group on one network.
@@ -126,20 +126,40 @@ impl ControlSockets {
     /// Must be called within a tokio runtime, in the network namespace that `interfaces` describes.
     #[must_use]
     pub fn open(settings: &ControlSettings, interfaces: &Interfaces) -> Self {
-        let mut paths = Vec::new();
+        let mut sockets = Self { paths: Vec::new(), turn: 0, faults: Vec::new(), changes: VecDeque::new(), drops: BTreeMap::new() };
+        sockets.reconfigure(settings, interfaces);
+        sockets
+    }
+
+    /// Takes up other settings. The socket of a group whose address is the same, on a network that is the same, stays open and keeps what
+    /// is queued in it, also if the network has another number; the others are opened and closed. The next [`Self::take_changes`] tells
+    /// of every network anew.
+    ///
+    /// Must be called within a tokio runtime, in the network namespace that `interfaces` describes.
+    pub fn reconfigure(&mut self, settings: &ControlSettings, interfaces: &Interfaces) {
+        let mut before = std::mem::take(&mut self.paths);
         for (network, configured) in (0..=u8::MAX).zip(&settings.networks) {
-            for (group, address) in settings.groups.iter().enumerate() {
-                if configured.serves(*address) {
-                    let (group, configured, state) = (GroupIndex(group), configured.clone(), PathState::Closed { why: String::new() });
-                    paths.push(Path { group, address: *address, network, configured, state });
-                }
+            for (group, address) in settings.groups.iter().filter(|(_, address)| configured.serves(**address)) {
+                let is_same = |path: &Path| path.group == *group && path.address == *address && path.configured == *configured;
+                let state = match before.iter().position(is_same) {
+                    Some(place) => before.swap_remove(place).state,
+                    None => PathState::Closed { why: String::new() },
+                };
+                self.paths.push(Path { group: *group, address: *address, network, configured: configured.clone(), state });
             }
         }
-        let faults = settings.networks.iter().map(|_| NetworkFault::NotTold).collect();
-        let drops = vec![Drops::default(); settings.groups.len()];
-        let mut sockets = Self { paths, turn: 0, faults, changes: VecDeque::new(), drops };
-        sockets.refresh(interfaces);
-        sockets
+        // Closed before others are opened: one of them may be the same socket under another name of the network.
+        drop(before);
+        self.changes.clear();
+        self.faults = settings.networks.iter().map(|_| NetworkFault::NotTold).collect();
+        self.refresh(interfaces);
+    }
+
+    /// Closes the sockets of a group that has ended.
+    pub fn remove_group(&mut self, group: GroupIndex) {
+        self.paths.retain(|path| path.group != group);
+        self.drops.remove(&group);
+        self.compare();
     }
 
     /// Receives the next datagram, from each socket in turn. Waits for ever if there is no socket. Cancelling loses nothing.
@@ -197,7 +217,7 @@ impl ControlSockets {
     /// Datagrams of a group dropped unread.
     #[must_use]
     pub fn drops(&self, group: GroupIndex) -> Drops {
-        self.drops.get(group.0).copied().unwrap_or_default()
+        self.drops.get(&group).copied().unwrap_or_default()
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
@@ -228,6 +248,7 @@ impl ControlSockets {
         Poll::Pending
     }
 
+    /// The path whose turn it is; only called while there are paths.
     fn next_turn(&mut self) -> usize {
         self.turn = (self.turn + 1) % self.paths.len();
         self.turn
@@ -235,7 +256,7 @@ impl ControlSockets {
 
     fn take(&mut self, turn: usize, result: io::Result<Read>) -> Option<Received> {
         let Path { group, network, .. } = self.paths[turn];
-        let drops = &mut self.drops[group.0];
+        let drops = self.drops.entry(group).or_default();
         match result {
             Ok(Read::Datagram(from, bytes)) => return Some(Received { group, network, from, bytes }),
             Ok(Read::Elsewhere) => drops.elsewhere += 1,

@@ -2,11 +2,12 @@
 //!
 //! One exhaustive `match`. Lines that are traps carry `trap` with the trap's name.
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::node::action::Report;
 use crate::types::host::{Duty, HostId};
 use crate::types::message::CommandKind;
+use crate::types::policy::{AllFailed, Ruling};
 
 /// Writes a report to the log. `group` is empty for what concerns the host.
 pub(super) fn log(group: &str, report: &Report) {
@@ -36,8 +37,9 @@ pub(super) fn log(group: &str, report: &Report) {
         Report::Conflict { item, kept } => {
             error!(group, %item, trap = "conflict", "several live hosts prefer {item}; {kept} counts, take it out of the configuration of the others");
         }
-        Report::ConfigurationDiffers { host } => {
-            warn!(group, %host, "group-wide keys of {host} differ from this leader's, whose values rule; compare the [[group]] sections");
+        Report::ConfigurationDiffers { host, keys } => {
+            let keys = if keys.is_empty() { "group-wide keys".to_owned() } else { keys.join(", ") };
+            warn!(group, %host, keys, "{keys} of {host} differ from this leader's, whose values rule; compare the [[group]] sections");
         }
         Report::Decided { kind, to, item, epoch, reason } => {
             let verb = match kind {
@@ -67,9 +69,19 @@ pub(super) fn log(group: &str, report: &Report) {
             info!(group, why, "{said}");
         }
         Report::Expired { item, why } => info!(group, %item, "{item} has expired: {why}"),
+        Report::Follows { leader, ruling } => {
+            let Ruling { heartbeat, timeout, all_failed } = ruling;
+            let kept = match all_failed {
+                AllFailed::Keep => "keep",
+                AllFailed::Release => "release",
+            };
+            info!(group, %leader, "goes by the leader's heartbeat {heartbeat:?}, timeout {timeout:?} and all_failed {kept}");
+        }
         Report::Frozen { by, left } => {
             warn!(group, %by, "frozen for {} s, asked for on {by}: no address moves, whatever happens; `raisctl thaw` ends it", left.as_secs());
         }
+        Report::GroupBegins => info!(group, "group {group} begins: this host listens before it leads or acquires"),
+        Report::GroupEnded => info!(group, "group {group} has ended here: everything is given up and the others know"),
         Report::HostHeard { host, name } => info!(group, %host, "host {} is heard", who(*host, name)),
         Report::HostLeft { host, name } => info!(group, %host, "host {} has stopped in order", who(*host, name)),
         Report::HostSilent { host, name, silent_for } => {
@@ -93,6 +105,13 @@ pub(super) fn log(group: &str, report: &Report) {
         Report::ReleaseFailed { item, epoch, reason, why } => {
             warn!(group, %item, %epoch, %reason, trap = "release-fail", "while giving up {item}: {why}");
         }
+        Report::ScriptEnded { item, action, epoch, reason, problem: None } => {
+            debug!(group, %item, %epoch, %reason, "the {} script for {item} has ended as it should", action.as_str());
+        }
+        Report::ScriptEnded { item, action, epoch, reason, problem: Some(why) } => {
+            // What comes of it is told as a move that failed.
+            debug!(group, %item, %epoch, %reason, "the {} script for {item} has not done its work: {why}", action.as_str());
+        }
         Report::Settled => info!(group, "has listened long enough to lead and to acquire"),
         Report::Stalled { late } => {
             warn!(group, "this daemon did not run for {} ms; it listens anew before it decides anything", late.as_millis());
@@ -107,6 +126,7 @@ pub(super) fn log(group: &str, report: &Report) {
         Report::TestFailed { test, why } => {
             warn!(group, test, trap = "test-failed", "test {test} fails: {why}; this host gives up what it serves");
         }
+        Report::TestRecovered { test } => info!(group, test, "test {test} passes again"),
         Report::ZoneChanged { serial, advertised } => {
             let advertised: Vec<String> = advertised.iter().map(ToString::to_string).collect();
             info!(
@@ -122,4 +142,40 @@ pub(super) fn log(group: &str, report: &Report) {
 /// A host by name and id; by its id alone while its name is not known.
 fn who(host: HostId, name: &str) -> String {
     if name.is_empty() || name == host.to_string() { host.to_string() } else { format!("{name} ({host})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::item::{Epoch, Item, Reason};
+
+    /// What is written of a report. The level is that of `RAISD_LOG=info`.
+    fn line(report: &Report) -> String {
+        let (captured, guard) = crate::ports::script::captured_log::CapturedLog::start();
+        log("www", report);
+        drop(guard);
+        captured.text()
+    }
+
+    #[test]
+    fn every_line_of_a_move_carries_the_reason_and_the_epoch() {
+        let item = || Item::Address([192, 0, 2, 12].into());
+        let to = HostId([10, 0, 0, 12].into());
+        let (epoch, reason) = (Epoch(3), Reason::RemovedByOthers);
+        let (why, back_off) = ("no room".to_owned(), std::time::Duration::from_secs(5));
+        for report in [
+            Report::Acquired { item: item(), epoch, reason },
+            Report::AcquireFailed { item: item(), epoch, reason, why: why.clone(), back_off },
+            Report::Decided { kind: CommandKind::Acquire, to, item: item(), epoch, reason },
+            Report::Decided { kind: CommandKind::Release, to, item: item(), epoch, reason },
+            Report::Released { item: item(), epoch, reason },
+            Report::ReleaseFailed { item: item(), epoch, reason, why },
+        ] {
+            let line = line(&report);
+            assert_eq!(line.lines().count(), 1, "{line}");
+            for word in ["reason=removed-by-others", "epoch=3", "192.0.2.12", "group=\"www\""] {
+                assert!(line.contains(word), "{word} is not in {line}");
+            }
+        }
+    }
 }

@@ -37,7 +37,7 @@ fn interface(name: &str) -> ControlNetwork {
 
 fn open(group: &str, networks: &[ControlNetwork], interfaces: &Interfaces) -> ControlSockets {
     let group: SocketAddr = group.parse().unwrap();
-    ControlSockets::open(&ControlSettings { networks: networks.to_vec(), groups: vec![group] }, interfaces)
+    ControlSockets::open(&ControlSettings { networks: networks.to_vec(), groups: [(GroupIndex(0), group)].into() }, interfaces)
 }
 
 async fn hear(sockets: &mut ControlSockets) -> Received {

@@ -149,25 +149,25 @@ fn a_fourth_host_joins_and_nothing_else_changes() {
 }
 
 #[test]
-fn the_lowest_id_restarts_again_and_again_and_no_address_moves_but_its_own() {
+fn the_lowest_id_restarts_a_hundred_times_and_no_address_moves_but_its_own() {
     for keeps_state in [true, false] {
-        // What is away for longer than the timeout waits longer and longer for its address.
-        for (gap, times) in [(ms(1), 100), (ms(300), 100), (secs(2), 8)] {
+        for gap in [ms(1), ms(300), secs(2)] {
             let mut world = pool(7);
             world.boot_all();
             world.run_for(secs(4));
-            for _ in 0..times {
+            for _ in 0..17 {
                 world.power_off(1);
                 if !keeps_state {
                     world.machine(1).disk = Disk::default();
                 }
                 world.run_for(gap);
                 world.boot(1);
-                // The longest that a return is put off when the ones before did not last.
-                world.run_until("home", secs(305), |world| world.is_served(&HOME));
-                world.run_for(secs(1));
-                world.assert_served(&HOME);
+                world.run_for(secs(3));
+                world.assert_served(&HOME[1..]);
+                // What does not last comes home later and later.
+                assert!(matches!(world.holders(address(1)).as_slice(), [1 | 4]), "{:?}", world.holders(address(1)));
             }
+            world.run_until("home", secs(305), |world| world.is_served(&HOME));
             let others = |number: u8, report: &Report| {
                 number != 1 && number != 4 && matches!(report, Report::Released { .. } | Report::AcquireFailed { .. })
             };

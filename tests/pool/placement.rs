@@ -244,7 +244,7 @@ fn a_move_works_while_a_third_of_all_datagrams_is_lost() {
 fn in_a_frozen_group_nothing_moves_whatever_happens_and_a_thaw_anywhere_ends_it() {
     let mut world = started(pool(70));
     let message = ask(&mut world, 3, freeze(secs(600))).expect("frozen");
-    assert!(message.contains("www is frozen for 600 s"), "{message}");
+    assert!(message.contains("www is frozen for 10m"), "{message}");
     assert!((1..=4).all(|number| world.view_of(number).groups[0].frozen), "everybody knows");
     world.power_off(2);
     world.run_for(secs(3));
@@ -319,6 +319,39 @@ fn a_frozen_side_and_a_thawed_side_agree_when_they_meet() {
     world.run_for(secs(3));
     assert!((1..=4).all(|number| !world.view_of(number).groups[0].frozen), "the newest word counts");
     world.assert_served(&HOME);
+}
+
+#[test]
+fn a_freeze_typed_at_a_host_that_has_joined_after_a_thaw_counts() {
+    let mut world = pool(74);
+    for number in [1, 2, 4] {
+        world.boot(number);
+    }
+    world.run_for(secs(4));
+    for _ in 0..3 {
+        ask(&mut world, 1, freeze(secs(60))).expect("frozen");
+        ask(&mut world, 1, thaw()).expect("thawed");
+    }
+    world.run_for(secs(2));
+    world.boot(3);
+    world.run_for(secs(4));
+    world.assert_served(&HOME);
+    ask(&mut world, 3, freeze(secs(60))).expect("frozen");
+    world.power_off(2);
+    world.assert_no_moves(secs(3));
+}
+
+#[test]
+fn two_operators_who_want_opposites_come_to_an_end() {
+    let mut world = started(pool(75));
+    let (one, other) = (world.ask(2, freeze(secs(60))), world.ask(3, thaw()));
+    let both = |world: &World| answer_of(world, 2, one).is_some() && answer_of(world, 3, other).is_some();
+    world.run_until("both are answered", secs(10), both);
+    world.run_for(secs(1));
+    let frozen: Vec<bool> = (1..=4).map(|number| world.view_of(number).groups[0].frozen).collect();
+    assert!(frozen.iter().all(|one| *one == frozen[0]), "{frozen:?}");
+    world.run_for(secs(2));
+    world.assert_rest(20);
 }
 
 // ---- failback ----

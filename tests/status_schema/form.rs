@@ -1,6 +1,6 @@
-//! Whether a value is what `docs/status.schema.json` says, for tests.
+//! Whether a value is what a JSON Schema of `docs` says, for tests.
 //!
-//! The check knows exactly the keywords that the schema uses and stops at any other, so that none is passed over.
+//! The check knows exactly the keywords that the schemas use and stops at any other, so that none is passed over.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
 use std::collections::BTreeSet;
@@ -9,8 +9,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use raisd::operator::words::read_duration;
 use serde_json::{Map, Value, json};
 
-const SCHEMA: &str = include_str!("../../docs/status.schema.json");
-
 /// Checks values against the schema and remembers which properties it met.
 pub(crate) struct Check {
     pub(crate) schema: Value,
@@ -18,8 +16,9 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) fn new() -> Self {
-        Self { schema: serde_json::from_str(SCHEMA).unwrap(), met: BTreeSet::new() }
+    /// Against this schema.
+    pub(crate) fn of(schema: &str) -> Self {
+        Self { schema: serde_json::from_str(schema).unwrap(), met: BTreeSet::new() }
     }
 
     pub(crate) fn check(&mut self, value: &Value) -> Result<(), String> {

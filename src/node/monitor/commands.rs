@@ -127,6 +127,11 @@ impl Commands {
         self.failures.all().filter(move |(_, failures)| failures.until > now).map(|((to, item), _)| (*to, item))
     }
 
+    /// How much longer a host is not to be asked to take an item, because it did not answer.
+    pub(crate) fn back_off(&self, now: Time, to: HostId, item: &Item) -> Duration {
+        self.failures.get(&(to, item.clone())).map_or(Duration::ZERO, |failures| failures.until.since(now))
+    }
+
     /// The commands of this leader, one for each kind and destination.
     pub(crate) fn own(&self, me: HostId, boot: BootId) -> Vec<Command> {
         let mut commands: BTreeMap<(HostId, CommandKind), Command> = BTreeMap::new();

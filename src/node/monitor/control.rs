@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::balance::{self, Floating, Place};
 use super::extent;
 use super::returns;
+use super::rule::{List, NotHome, Rule, Unfit};
 use crate::types::host::{Duty, HostId};
 use crate::types::item::{Epoch, Item, ItemState, Reason};
 use crate::types::message::CommandKind;
@@ -39,12 +40,22 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// The preferred host: of several that claim to be, the one that holds it, else the lowest eligible, else the lowest.
+    /// The preferred host.
     pub(crate) fn preferred_host(&self, row: &AddressRow) -> Option<HostId> {
-        let is_eligible = |host: &&HostId| self.hosts.get(host).is_some_and(HostRow::is_eligible);
-        let holding = row.preferred_by.iter().find(|host| row.holders.contains_key(host));
-        let eligible = row.preferred_by.iter().find(is_eligible);
-        holding.or(eligible).or(row.preferred_by.first()).copied()
+        self.home(row, None)
+    }
+
+    /// Of several hosts that prefer an address: the one that holds it, an active one first, else the lowest eligible, else the
+    /// lowest. One that is not ok counts only if all are not. `without`: a host that lets go of it.
+    fn home(&self, row: &AddressRow, without: Option<HostId>) -> Option<HostId> {
+        let rank = |id: &HostId| match self.hosts.get(id) {
+            Some(host) if !host.ok => 4,
+            Some(host) if row.holders.contains_key(id) => u8::from(host.duty != Duty::Active),
+            Some(host) if host.is_eligible() => 2,
+            Some(_) => 3,
+            None => 5,
+        };
+        row.preferred_by.iter().copied().filter(|id| Some(*id) != without).min_by_key(|id| (rank(id), *id))
     }
 }
 
@@ -185,19 +196,20 @@ pub(crate) struct Outcome {
 /// One control step.
 #[must_use]
 pub(crate) fn control(tables: &Tables) -> Outcome {
-    let mut step = Step { tables, given: BTreeMap::new(), targets: BTreeMap::new(), outcome: Outcome::default() };
-    step.count_holdings();
-    step.spread_floating(tables.evening);
-    for (item, row) in &tables.addresses {
-        step.place(item, row);
-    }
-    step.outcome
+    Step::new(tables, None).run().0
+}
+
+/// The same step, with the rule that it used for each address.
+#[must_use]
+pub(crate) fn control_explained(tables: &Tables) -> (Outcome, BTreeMap<Item, Rule>) {
+    let (outcome, rules) = Step::new(tables, Some(BTreeMap::new())).run();
+    (outcome, rules.unwrap_or_default())
 }
 
 /// Whether evening out would move any floating address.
 #[must_use]
 pub(crate) fn is_uneven(tables: &Tables) -> bool {
-    let mut step = Step { tables, given: BTreeMap::new(), targets: BTreeMap::new(), outcome: Outcome::default() };
+    let mut step = Step::new(tables, None);
     step.spread_floating(Evening::Due);
     tables.addresses.iter().any(|(item, row)| {
         let Some((holder, held)) = row.holders.first_key_value().filter(|_| row.holders.len() == 1) else { return false };
@@ -212,9 +224,27 @@ struct Step<'a> {
     /// Where floating addresses belong.
     targets: BTreeMap<&'a Item, HostId>,
     outcome: Outcome,
+    /// The rules used, if somebody wants to know.
+    rules: Option<BTreeMap<Item, Rule>>,
 }
 
 impl<'a> Step<'a> {
+    fn new(tables: &'a Tables, rules: Option<BTreeMap<Item, Rule>>) -> Self {
+        Self { tables, given: BTreeMap::new(), targets: BTreeMap::new(), outcome: Outcome::default(), rules }
+    }
+
+    fn run(mut self) -> (Outcome, Option<BTreeMap<Item, Rule>>) {
+        self.count_holdings();
+        self.spread_floating(self.tables.evening);
+        for (item, row) in &self.tables.addresses {
+            let rule = self.place(item, row);
+            if let Some(rules) = &mut self.rules {
+                rules.insert(item.clone(), rule);
+            }
+        }
+        (self.outcome, self.rules)
+    }
+
     fn count_holdings(&mut self) {
         for row in self.tables.addresses.values() {
             for host in row.holders.keys() {
@@ -302,29 +332,32 @@ impl<'a> Step<'a> {
         self.tables.hosts.get(&host).is_some_and(|row| row.is_fit_to_keep() && row.accepts(item))
     }
 
-    /// Where the operator wants it, if that host is there or may take it.
+    /// Where the operator wants it, if that host has it and may keep it, or may take it.
     fn order(&self, item: &Item, row: &AddressRow) -> Option<HostId> {
         let to = row.ordered?;
         let host = self.tables.hosts.get(&to)?;
-        (row.holders.contains_key(&to) || self.may_take(to, host, item, row)).then_some(to)
+        let keeps = row.holders.contains_key(&to) && self.may_keep(to, item);
+        (keeps || self.may_take(to, host, item, row)).then_some(to)
     }
 
-    /// Everything about one address.
-    fn place(&mut self, item: &Item, row: &AddressRow) {
+    /// Everything about one address. Says which rule applies.
+    fn place(&mut self, item: &Item, row: &AddressRow) -> Rule {
         if !row.known {
             if self.tables.databases_agree && !self.tables.frozen {
                 self.release(item, row, row.holders.keys().copied().collect(), Reason::Expired);
+                return Rule::Unknown;
             }
-            return;
+            return if self.tables.frozen { Rule::Frozen } else { Rule::UnknownWaits };
         }
         let preferred = self.preferred_host(item, row);
-        if row.is_moving() {
-            return;
+        if let Some((on, holder)) = row.holders.iter().find(|(_, holder)| !holder.is_at_rest()) {
+            return Rule::Waits { on: *on, state: holder.state };
         }
-        match row.holders.len() {
-            0 => self.assign(item, row, preferred),
-            1 => self.send_home_or_away(item, row, preferred),
-            _ => self.settle_duplicate(item, row, preferred),
+        let mut holders = row.holders.iter();
+        match (holders.next(), holders.next()) {
+            (None, _) => self.assign(item, row, preferred),
+            (Some((holder, held)), None) => self.send_home_or_away(item, row, preferred, *holder, held.pinned),
+            (Some((first, _)), Some(_)) => self.settle_duplicate(item, row, preferred, *first),
         }
     }
 
@@ -349,9 +382,17 @@ impl<'a> Step<'a> {
     }
 
     /// Nobody serves it.
-    fn assign(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>) {
-        if self.tables.frozen || self.tables.unknown_holdings || preferred.is_some_and(|home| self.is_coming(home, item, row)) {
-            return;
+    fn assign(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>) -> Rule {
+        if self.tables.frozen {
+            return Rule::Frozen;
+        }
+        if self.tables.unknown_holdings {
+            return Rule::WaitsForEntries;
+        }
+        // What the operator wants does not wait for the preferred host.
+        let unordered = preferred.filter(|_| self.order(item, row).is_none());
+        if let Some(home) = unordered.filter(|home| self.is_coming(*home, item, row)) {
+            return Rule::WaitsForHome { home };
         }
         match self.choose(item, row, preferred) {
             Choice::Host(to) => {
@@ -368,10 +409,27 @@ impl<'a> Step<'a> {
                 let decision =
                     Decision { kind: CommandKind::Acquire, to, item: item.clone(), prefix: row.prefix, epoch: row.epoch.next(), reason };
                 self.outcome.decisions.push(decision);
+                Rule::Assigned { to, list: self.list_of(to, row, preferred) }
             }
             Choice::Nobody(why) => {
                 self.outcome.cannot_assign.insert(item.clone(), why);
+                Rule::CannotAssign { why }
             }
+        }
+    }
+
+    /// From which list the host was chosen.
+    fn list_of(&self, to: HostId, row: &AddressRow, preferred: Option<HostId>) -> List {
+        if row.ordered == Some(to) {
+            List::Ordered
+        } else if Some(to) == preferred {
+            List::Home
+        } else if row.is_floating() {
+            List::Spread
+        } else if self.tables.hosts.get(&to).is_some_and(|host| host.spare) {
+            List::Spares
+        } else {
+            List::Servers
         }
     }
 
@@ -439,47 +497,81 @@ impl<'a> Step<'a> {
 
     /// One host serves it: it stays, unless the operator or its preferred host wants it, the holder has to give it up, or
     /// floating addresses are evened out.
-    fn send_home_or_away(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>) {
+    fn send_home_or_away(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>, holder: HostId, pinned: bool) -> Rule {
         if self.tables.frozen {
-            return;
+            return Rule::Frozen;
         }
-        let Some((holder, held)) = row.holders.first_key_value() else { return };
-        if let Some(reason) = self.why_away(item, row, *holder, held.pinned, preferred) {
-            self.release(item, row, vec![*holder], reason);
+        let rule = self.stays_or_leaves(item, row, holder, pinned, preferred);
+        if let Some(reason) = rule.release_reason() {
+            self.release(item, row, vec![holder], reason);
         }
+        rule
     }
 
-    /// Why a holder is to give an address up, if it is. Nothing is released without an eligible place to go.
-    fn why_away(&self, item: &Item, row: &AddressRow, holder: HostId, pinned: bool, preferred: Option<HostId>) -> Option<Reason> {
+    /// Why a holder keeps an address, or is to give it up. Nothing is released without an eligible place to go.
+    fn stays_or_leaves(&self, item: &Item, row: &AddressRow, at: HostId, pinned: bool, preferred: Option<HostId>) -> Rule {
         let ordered = self.order(item, row);
-        if ordered.is_some_and(|ordered| ordered != holder) && !self.tables.unknown_holdings {
-            return Some(Reason::Moved);
+        if let Some(to) = ordered.filter(|ordered| *ordered != at && !self.tables.unknown_holdings) {
+            return Rule::Moves { from: at, to };
         }
-        let goes_home = |home: HostId| home != holder && self.is_wanted_home(home, item, row);
-        if !pinned && ordered.is_none() && preferred.is_some_and(goes_home) {
-            return Some(Reason::Home);
+        let away = preferred.filter(|home| *home != at).map(|home| (home, self.why_not_home(home, item, row)));
+        if let Some((to, None)) = away.filter(|_| !pinned && ordered.is_none()) {
+            return Rule::GoesHome { from: at, to };
         }
-        let host = self.tables.hosts.get(&holder)?;
-        if self.may_keep(holder, item) {
-            let target = self.targets.get(item);
-            return target.filter(|target| **target != holder).map(|_| Reason::Rebalanced);
+        let Some(host) = self.tables.hosts.get(&at) else { return Rule::StaysPut { at } };
+        if self.may_keep(at, item) {
+            let target = self.targets.get(item).copied().filter(|target| *target != at);
+            return match (target, away) {
+                (Some(to), _) => Rule::Rebalances { from: at, to },
+                (None, _) if preferred == Some(at) => Rule::StaysAtHome { at },
+                (None, _) if pinned || ordered.is_some() => Rule::StaysPinned { at },
+                (None, Some((home, Some(because)))) => Rule::StaysAway { at, home, because },
+                (None, Some((_, None)) | None) => Rule::StaysPut { at },
+            };
         }
-        match self.choose(item, row, preferred) {
-            Choice::Host(_) if host.duty == Duty::Draining => Some(Reason::Drained),
-            Choice::Host(_) if !host.ok => Some(Reason::TestFailed),
-            Choice::Host(_) => Some(Reason::NotAccepted),
-            Choice::Nobody(_) => None,
+        // Nor is it released before it could be given on.
+        if self.tables.unknown_holdings {
+            return Rule::WaitsForEntries;
+        }
+        let next = self.tables.home(row, Some(at));
+        if let Some(home) = next.filter(|home| self.is_coming(*home, item, row)) {
+            return Rule::WaitsForHome { home };
+        }
+        let because = if host.duty == Duty::Draining {
+            Unfit::Draining
+        } else if !host.ok {
+            Unfit::NotOk
+        } else {
+            Unfit::NotAccepted
+        };
+        match self.choose(item, row, next) {
+            Choice::Host(_) => Rule::Leaves { from: at, because },
+            Choice::Nobody(_) => Rule::NowhereToGo { at, because },
         }
     }
 
-    fn is_wanted_home(&self, home: HostId, item: &Item, address: &AddressRow) -> bool {
-        let Some(row) = self.tables.hosts.get(&home) else { return false };
-        let is_well = returns::wait(self.tables.failback, address.doublings).is_some_and(|wait| row.well_for >= wait);
-        is_well && !self.tables.unknown_holdings && self.may_take(home, row, item, address)
+    /// Why the preferred host is not wanted home, if it is not.
+    fn why_not_home(&self, home: HostId, item: &Item, address: &AddressRow) -> Option<NotHome> {
+        let Some(row) = self.tables.hosts.get(&home) else { return Some(NotHome::NotLive) };
+        if let Some(obstacle) = row.obstacle() {
+            return Some(NotHome::NotEligible(obstacle));
+        }
+        if !row.accepts(item) {
+            return Some(NotHome::NotAccepted);
+        }
+        if address.back_off.contains(&home) {
+            return Some(NotHome::BackOff);
+        }
+        if self.tables.unknown_holdings {
+            return Some(NotHome::EntriesIncomplete);
+        }
+        let Some(wait) = returns::wait(self.tables.failback, address.doublings) else { return Some(NotHome::Never) };
+        let left = wait.saturating_sub(row.well_for);
+        (!left.is_zero()).then_some(NotHome::TooSoon { wait, left, doublings: address.doublings })
     }
 
     /// Several serve it: the preferred host keeps it, else a spare, else one at random.
-    fn settle_duplicate(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>) {
+    fn settle_duplicate(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>, first: HostId) -> Rule {
         let holders: Vec<HostId> = row.holders.keys().copied().collect();
         let row_of = |host: &HostId| self.tables.hosts.get(host);
         let may_stay: Vec<HostId> = holders.iter().copied().filter(|host| row_of(host).is_some_and(HostRow::is_fit_to_keep)).collect();
@@ -487,10 +579,11 @@ impl<'a> Step<'a> {
         let home = preferred.filter(|home| holders.contains(home) && row_of(home).is_some_and(|host| host.ok && host.duty == Duty::Active));
         let spares: Vec<HostId> = list.iter().copied().filter(|host| row_of(host).is_some_and(|host| host.spare)).collect();
         let keeps = home.or_else(|| self.pick_at_random(item, row, &spares)).or_else(|| self.pick_at_random(item, row, list));
-        let Some(keeps) = keeps else { return };
+        let keeps = keeps.unwrap_or(first);
         self.outcome.duplicates.insert(item.clone(), keeps);
         let others = holders.into_iter().filter(|host| *host != keeps).collect();
         self.release(item, row, others, Reason::Duplicate);
+        Rule::Duplicate { keeps }
     }
 
     fn pick_at_random(&self, item: &Item, row: &AddressRow, list: &[HostId]) -> Option<HostId> {

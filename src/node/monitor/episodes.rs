@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Health;
 use super::control::Outcome;
-use super::hosts::{HOSTS_MAX, Hosts, Notice};
+use super::hosts::{HOSTS_MAX, Notice};
 use crate::node::action::Report;
 use crate::node::turn::Turn;
 use crate::types::host::HostId;
@@ -16,10 +16,10 @@ pub(crate) struct Episodes {
     cannot_assign: BTreeMap<Item, &'static str>,
     conflicts: BTreeMap<Item, HostId>,
     duplicates: BTreeSet<Item>,
-    differing: BTreeSet<HostId>,
+    differing: BTreeMap<HostId, Vec<String>>,
     problem: Option<String>,
-    /// A test has failed and the failure has been told.
-    failing: bool,
+    /// The test whose failure has been told.
+    failing: Option<String>,
     limit_told: bool,
     for_node: Vec<Notice>,
 }
@@ -53,30 +53,39 @@ impl Episodes {
         self.cannot_assign.get(item).copied()
     }
 
-    /// Tells which hosts have other group-wide keys than the leader.
-    pub(crate) fn configurations(&mut self, turn: &mut Turn<'_>, leader: u64, hosts: &Hosts) {
-        let differing: BTreeSet<HostId> = hosts.live().filter(|(_, host)| host.head.config_hash != leader).map(|(id, _)| id).collect();
-        for host in differing.difference(&self.differing) {
-            turn.report(Report::ConfigurationDiffers { host: *host });
+    /// Tells which hosts have other group-wide keys than the leader, and which keys; `None`: that host's detail is on its way.
+    pub(crate) fn configurations(&mut self, turn: &mut Turn<'_>, differing: BTreeMap<HostId, Option<Vec<String>>>) {
+        self.differing.retain(|host, _| differing.contains_key(host));
+        for (host, keys) in differing.into_iter().filter_map(|(host, keys)| Some((host, keys?))) {
+            if self.differing.get(&host) != Some(&keys) {
+                turn.report(Report::ConfigurationDiffers { host, keys: keys.clone() });
+                self.differing.insert(host, keys);
+            }
         }
-        self.differing = differing;
     }
 
     /// Tells that this host cannot serve, or can again. Says whether that has changed.
     pub(crate) fn health(&mut self, turn: &mut Turn<'_>, health: &Health, problem: Option<&str>) -> bool {
         let changed = self.problem.is_some() != problem.is_some();
+        match health {
+            Health::Failing { .. } | Health::Unknown { .. } => {}
+            Health::Passing => {
+                if let Some(test) = self.failing.take() {
+                    turn.report(Report::TestRecovered { test });
+                }
+            }
+        }
         if self.problem.as_deref() != problem {
             match (health, problem) {
-                (Health::Failing { test, why }, Some(_)) if !self.failing => {
+                (Health::Failing { test, why }, Some(_)) if self.failing.is_none() => {
                     turn.report(Report::TestFailed { test: test.clone(), why: why.clone() });
-                    self.failing = true;
+                    self.failing = Some(test.clone());
                 }
                 (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, Some(problem)) if changed => {
                     turn.report(Report::CannotServe { why: problem.to_owned() });
                 }
                 (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, Some(_)) => {}
                 (Health::Failing { .. } | Health::Unknown { .. } | Health::Passing, None) => {
-                    self.failing = false;
                     turn.report(Report::CanServe);
                 }
             }

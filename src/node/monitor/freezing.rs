@@ -38,6 +38,8 @@ struct Waiting {
     token: Token,
     wanted: Wanted,
     until: Time,
+    /// The word was said anew, above one of which nothing was known here when it was said first.
+    again: bool,
 }
 
 /// What has changed since it was last told.
@@ -74,6 +76,12 @@ pub(crate) struct Freezing {
 impl Freezing {
     /// An operator of this host says so; he is answered when the leader heeds it.
     pub(crate) fn ask(&mut self, now: Time, me: HostId, token: Token, wanted: Wanted) {
+        self.say(now, me, wanted);
+        self.waiting.push(Waiting { token, wanted, until: now.plus(HEEDED_WITHIN), again: false });
+    }
+
+    /// One more word, above all that is known.
+    fn say(&mut self, now: Time, me: HostId, wanted: Wanted) {
         let left = match wanted {
             Wanted::Frozen(duration) => duration.min(FREEZE_MAX),
             Wanted::Thawed => Duration::ZERO,
@@ -81,16 +89,23 @@ impl Freezing {
         // At the end of numbers the older word of the same number gives way here, and by host id elsewhere.
         let number = self.word.map_or(0, |word| word.number).saturating_add(1);
         self.word = Some(Word { number, by: me, until: now.plus(left) });
-        self.waiting.push(Waiting { token, wanted, until: now.plus(HEEDED_WITHIN) });
     }
 
     /// Takes another host's word. Says whether it is newer.
-    pub(crate) fn take(&mut self, now: Time, told: Freeze) -> bool {
+    pub(crate) fn take(&mut self, now: Time, me: HostId, told: Freeze) -> bool {
         let is_newer = self.word.is_none_or(|word| (told.number, told.by) > (word.number, word.by));
-        if is_newer {
-            self.word = Some(Word { number: told.number, by: told.by, until: now.plus(told.left.min(FREEZE_MAX)) });
+        if !is_newer {
+            return false;
         }
-        is_newer
+        self.word = Some(Word { number: told.number, by: told.by, until: now.plus(told.left.min(FREEZE_MAX)) });
+        // An operator is still waiting here, so that his word is the newest in truth. Once: two who want opposites must come
+        // to an end.
+        if let Some(waiting) = self.waiting.last_mut().filter(|waiting| !waiting.again) {
+            waiting.again = true;
+            let wanted = waiting.wanted;
+            self.say(now, me, wanted);
+        }
+        true
     }
 
     /// How much longer nothing is moved. `others`: what live hosts say, which counts as long as no word has come here.
@@ -136,6 +151,11 @@ impl Freezing {
         ended.into_iter().map(|ended| (ended.token, if is_heeded(&ended) { Ok(ended.wanted) } else { Err(ended.wanted) })).collect()
     }
 
+    /// Gives up those who wait.
+    pub(crate) fn take_unanswered(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.token).collect()
+    }
+
     pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
         let ends = self.word.map(|word| word.until).filter(|until| *until > now);
         ends.into_iter().chain(self.waiting.iter().map(|waiting| waiting.until)).min()
@@ -165,19 +185,22 @@ mod tests {
         let (mut asked, mut other) = (Freezing::default(), Freezing::default());
         asked.ask(at(0), host(2), Token(1), Wanted::Frozen(HOUR));
         let frozen = asked.record(at(0), false).unwrap();
-        assert!(other.take(at(1), frozen));
+        assert!(other.take(at(1), host(1), frozen));
         assert_eq!(other.left(at(1), none()), Some(HOUR));
         other.ask(at(2), host(1), Token(1), Wanted::Thawed);
         assert_eq!(other.record(at(2), false), None, "thawed, and nobody says otherwise");
         let thawed = other.record(at(2), true).unwrap();
-        assert!(asked.take(at(3), thawed) && !asked.take(at(4), frozen) && !other.take(at(4), frozen));
+        // Nobody waits for an answer any more.
+        let heed = Heed { leader: Some(true), others: Some(true) };
+        assert_eq!(asked.take_answers(at(2), heed).len(), 1);
+        assert!(asked.take(at(3), host(2), thawed) && !asked.take(at(4), host(2), frozen) && !other.take(at(4), host(1), frozen));
         assert_eq!((asked.left(at(4), none()), other.left(at(4), none())), (None, None));
     }
 
     #[test]
     fn a_freeze_ends_by_itself_and_is_told_of_twice() {
         let mut freezing = Freezing::default();
-        freezing.take(at(10), Freeze { number: 3, by: host(2), left: HOUR });
+        freezing.take(at(10), host(1), Freeze { number: 3, by: host(2), left: HOUR });
         assert_eq!(freezing.take_change(at(10)), Some(Change::Frozen { by: host(2), left: HOUR }));
         assert_eq!(freezing.take_change(at(11)), None);
         assert_eq!(freezing.deadline(at(11)), Some(at(3610)));
@@ -190,7 +213,7 @@ mod tests {
     fn what_others_say_counts_until_a_word_has_come() {
         let mut freezing = Freezing::default();
         assert_eq!(freezing.left(at(0), [HOUR].into_iter()), Some(HOUR));
-        freezing.take(at(0), Freeze { number: 1, by: host(1), left: Duration::ZERO });
+        freezing.take(at(0), host(2), Freeze { number: 1, by: host(1), left: Duration::ZERO });
         assert_eq!(freezing.left(at(0), [HOUR].into_iter()), None);
     }
 
@@ -210,9 +233,19 @@ mod tests {
     }
 
     #[test]
+    fn a_word_said_in_ignorance_of_an_older_one_is_said_anew_above_it_once() {
+        let mut joined = Freezing::default();
+        joined.ask(at(0), host(1), Token(1), Wanted::Frozen(HOUR));
+        assert!(joined.take(at(1), host(1), Freeze { number: 7, by: host(2), left: Duration::ZERO }));
+        assert_eq!(joined.record(at(1), false), Some(Freeze { number: 8, by: host(1), left: HOUR }));
+        assert!(joined.take(at(2), host(1), Freeze { number: 9, by: host(2), left: Duration::ZERO }));
+        assert_eq!(joined.left(at(2), none()), None, "of two who want opposites one has the last word");
+    }
+
+    #[test]
     fn no_word_freezes_for_ever() {
         let mut freezing = Freezing::default();
-        freezing.take(at(0), Freeze { number: u64::MAX, by: host(1), left: Duration::MAX });
+        freezing.take(at(0), host(2), Freeze { number: u64::MAX, by: host(1), left: Duration::MAX });
         assert_eq!(freezing.left(at(0), none()), Some(FREEZE_MAX));
         freezing.ask(at(0), host(2), Token(1), Wanted::Thawed);
         assert_eq!(freezing.left(at(0), none()), None);

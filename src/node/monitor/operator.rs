@@ -16,6 +16,16 @@ use crate::types::item::{Item, Reason};
 use crate::types::message::{CommandKind, Freeze, Refusal, Verdict, VerdictRecord, Wish, WishKind};
 use crate::types::time::Time;
 
+/// A duration as an operator types it.
+fn duration_words(duration: Duration) -> String {
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (seconds, 0) if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        (seconds, 0) if seconds > 0 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        (seconds, 0) => format!("{seconds}s"),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
 /// An answer to a request that waited for the group.
 pub(crate) type Answered = (Token, Result<String, String>);
 
@@ -39,7 +49,7 @@ impl Monitor {
     /// The host with this id or name.
     pub(crate) fn find_host(&self, name: &str) -> Option<HostId> {
         let is_named = |id: HostId, known: &str| id.to_string() == name || known == name;
-        if is_named(self.identity.id, &self.identity.name) {
+        if is_named(self.identity.id, &self.identity.host.name) {
             return Some(self.identity.id);
         }
         self.hosts.all().find(|(id, host)| is_named(*id, &host.name())).map(|(id, _)| id)
@@ -55,7 +65,7 @@ impl Monitor {
     /// A host by name and id.
     fn called(&self, id: HostId) -> String {
         if id == self.identity.id {
-            return format!("{} ({id})", self.identity.name);
+            return format!("{} ({id})", self.identity.host.name);
         }
         match self.hosts.get(id).map(super::hosts::Host::name) {
             Some(name) if name != id.to_string() => format!("{name} ({id})"),
@@ -71,6 +81,13 @@ impl Monitor {
         let freezes = self.freezing.take_answers(now, self.heed(now));
         let freezes = freezes.into_iter().map(|(token, wanted)| (token, self.answer_freeze(wanted)));
         wishes.into_iter().chain(freezes).collect()
+    }
+
+    /// The group is given up on this host: nobody is waited for any more.
+    pub(crate) fn abandon(&mut self) -> Vec<Answered> {
+        let why = format!("group {} is not configured here any more", self.policy.name);
+        let tokens = self.wishes.take_unanswered().into_iter().chain(self.freezing.take_unanswered());
+        tokens.map(|token| (token, Err(why.clone()))).collect()
     }
 
     /// Whether the group is frozen, as its hosts say.
@@ -112,8 +129,8 @@ impl Monitor {
         let group = &self.policy.name;
         match wanted {
             Ok(Wanted::Frozen(duration)) => {
-                let seconds = duration.as_secs();
-                Ok(format!("{group} is frozen for {seconds} s: no address moves, whatever happens; `raisctl thaw` ends it"))
+                let duration = duration_words(duration);
+                Ok(format!("{group} is frozen for {duration}: no address moves, whatever happens; `raisctl thaw` ends it"))
             }
             Ok(Wanted::Thawed) => Ok(format!("{group} is thawed")),
             Err(wanted) => {
@@ -140,7 +157,7 @@ impl Monitor {
             return self.wishes.hear(turn.now, wish);
         }
         let by = wish.by;
-        let is_news = self.wishes.relay_wish(turn.now, self.policy.shared.heartbeat, wish);
+        let is_news = self.wishes.relay_wish(turn.now, self.slowest().heartbeat, wish);
         if is_news && self.leader.is_some_and(|leader| self.hosts.hears_only_by_relay(leader, by)) {
             self.transmit.hasten();
         }
@@ -150,7 +167,7 @@ impl Monitor {
     pub(super) fn take_verdict(&mut self, turn: &mut Turn<'_>, record: VerdictRecord) -> bool {
         if record.to != self.identity.id {
             let (to, leader) = (record.to, record.leader);
-            let is_news = self.wishes.relay_verdict(turn.now, self.policy.shared.heartbeat, record);
+            let is_news = self.wishes.relay_verdict(turn.now, self.slowest().heartbeat, record);
             if is_news && self.hosts.hears_only_by_relay(to, leader) {
                 self.transmit.hasten();
             }
@@ -164,7 +181,7 @@ impl Monitor {
     }
 
     pub(super) fn take_freeze(&mut self, turn: &mut Turn<'_>, freeze: Freeze) -> bool {
-        let is_newer = self.freezing.take(turn.now, freeze);
+        let is_newer = self.freezing.take(turn.now, self.identity.id, freeze);
         if is_newer {
             self.transmit.hasten();
         }
@@ -237,6 +254,19 @@ impl Monitor {
             }
         }
         evened
+    }
+
+    /// Where operators' wishes that are under way want which address; judges none.
+    pub(super) fn ordered(&self, tables: &Tables) -> BTreeMap<Item, HostId> {
+        let mut ordered = BTreeMap::new();
+        for pending in self.wishes.pending(self.identity.id, self.identity.boot) {
+            if let WishKind::Move { item, to } = pending.kind
+                && let Standing::UnderWay(to) = orders::judge_move(tables, &item, to, pending.begun)
+            {
+                ordered.entry(item).or_insert(to);
+            }
+        }
+        ordered
     }
 
     fn judge(&mut self, now: Time, key: WishKey, verdict: Verdict) {

@@ -15,8 +15,9 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// However often it returned.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// A shorter `failback` counts as this once it is doubled: twice nothing would be nothing.
-const DOUBLED_FROM: Duration = Duration::from_secs(1);
+/// A shorter `failback` counts as this once it is doubled: twice nothing would be nothing. So short that the first few returns
+/// under `failback = "0s"`, which means at once, are hardly kept waiting.
+const DOUBLED_FROM: Duration = Duration::from_millis(100);
 
 /// The returns of one address to its preferred host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,12 +74,12 @@ mod tests {
 
     #[test]
     fn each_quick_return_doubles_up_to_five_minutes() {
-        let waits = |failback| -> Vec<u64> {
-            (0..11).map(|doublings| wait(Failback::After(Duration::from_secs(failback)), doublings).unwrap().as_secs()).collect()
+        let waits = |failback_ms| -> Vec<u128> {
+            (0..13).map(|doublings| wait(Failback::After(Duration::from_millis(failback_ms)), doublings).unwrap().as_millis()).collect()
         };
-        assert_eq!(waits(0), [0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        assert_eq!(waits(30), [30, 60, 120, 240, 300, 300, 300, 300, 300, 300, 300]);
-        assert_eq!(waits(3600), [3600; 11], "what is configured longer stays");
+        assert_eq!(waits(0), [0, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400, 204_800, 300_000]);
+        assert_eq!(waits(60_000)[..5], [60_000, 120_000, 240_000, 300_000, 300_000]);
+        assert_eq!(waits(3_600_000), [3_600_000; 13], "what is configured longer stays");
         assert_eq!(wait(Failback::After(Duration::ZERO), u32::MAX), Some(Duration::from_secs(300)));
         assert_eq!(wait(Failback::Never, 0), None);
     }

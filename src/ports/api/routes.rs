@@ -19,33 +19,42 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::call::{
-    ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Freeze, Move, Quiesce, Rebalance, Resume, STATUS_PATH, Thaw, ZONE_PATH,
-    Zones,
+    ANSWER_TIME_MAX, Call, Done, Drain, EVENTS_PATH, EXPLAIN_PATH, Expire, Failed, Forget, Freeze, Move, Quiesce, RELOAD_PATH,
+    RELOAD_TIME_MAX, Rebalance, Resume, STATUS_PATH, Thaw, ZONE_PATH, Zones,
 };
-use super::{Asked, BODY_BYTES_MAX, CONNECTIONS_MAX, Caller, SEND_TIME_MAX};
+use super::events::EventReader;
+use super::{Asked, BODY_BYTES_MAX, CONNECTIONS_MAX, Caller, Reloaded, SEND_TIME_MAX};
 use crate::node::event::{Answer, Request};
 use crate::types::view::View;
+
+mod told;
+mod why;
+
+pub(super) use self::told::Endless;
 
 /// Drains and moves that may wait at a time: half of the connections, so that `status` always finds one.
 const WAITING_MAX: usize = CONNECTIONS_MAX / 2;
 
 /// All paths.
-pub(super) fn router(asked: mpsc::Sender<Asked>) -> Router {
+pub(super) fn router(asked: mpsc::Sender<Asked>, events: EventReader) -> Router {
     Router::new()
         .route(STATUS_PATH, get(status))
         .route(ZONE_PATH, get(zone))
+        .route(EVENTS_PATH, get(told::events))
+        .route(EXPLAIN_PATH, get(why::explain))
         .route(Quiesce::PATH, post(change::<Quiesce>))
         .route(Resume::PATH, post(change::<Resume>))
         .route(Drain::PATH, post(wait::<Drain>))
         .route(Expire::PATH, post(change::<Expire>))
         .route(Forget::PATH, post(change::<Forget>))
+        .route(RELOAD_PATH, post(reload))
         .route(Move::PATH, post(wait::<Move>))
         .route(Freeze::PATH, post(change::<Freeze>))
         .route(Thaw::PATH, post(change::<Thaw>))
         .route(Rebalance::PATH, post(change::<Rebalance>))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
-        .with_state(Daemon { asked, waiting: Arc::new(Semaphore::new(WAITING_MAX)) })
+        .with_state(Daemon { asked, waiting: Arc::new(Semaphore::new(WAITING_MAX)), told: told::Told::new(events) })
 }
 
 /// The way to the loop.
@@ -53,12 +62,17 @@ pub(super) fn router(asked: mpsc::Sender<Asked>) -> Router {
 struct Daemon {
     asked: mpsc::Sender<Asked>,
     waiting: Arc<Semaphore>,
+    told: told::Told,
 }
 
 impl Daemon {
     async fn ask(&self, request: Request, answer_time_max: Duration) -> Result<Answer, Failure> {
+        self.exchange(answer_time_max, |reply| Asked::Core { request, reply }).await
+    }
+
+    async fn exchange<A>(&self, answer_time_max: Duration, asked: impl FnOnce(oneshot::Sender<A>) -> Asked) -> Result<A, Failure> {
         let (reply, answer) = oneshot::channel();
-        match self.asked.try_send(Asked { request, reply }) {
+        match self.asked.try_send(asked(reply)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(Failure::Busy),
             Err(TrySendError::Closed(_)) => return Err(Failure::Stopping),
@@ -75,6 +89,7 @@ impl Daemon {
             Answer::Status(view) => *view,
             Answer::Refused { why } => return Err(Failure::Refused(why)),
             Answer::Done { message } => return Err(Failure::Mistaken(message)),
+            Answer::Explained(_) => return Err(Failure::Mistaken("an explanation".to_owned())),
         };
         let Some(group) = group else { return Ok(view) };
         if !view.groups.iter().any(|known| known.name == group) {
@@ -120,6 +135,7 @@ async fn change<C: Call>(State(daemon): State<Daemon>, Extension(caller): Extens
         Answer::Done { message } => Ok(json(StatusCode::OK, &Done { message })),
         Answer::Refused { why } => Err(Failure::Refused(why)),
         Answer::Status(_) => Err(Failure::Mistaken("a status".to_owned())),
+        Answer::Explained(_) => Err(Failure::Mistaken("an explanation".to_owned())),
     }
 }
 
@@ -128,6 +144,15 @@ async fn wait<C: Call>(state: State<Daemon>, caller: Extension<Caller>, body: Bo
     let waiting = Arc::clone(&state.waiting);
     let Ok(_place) = waiting.try_acquire() else { return Err(Failure::ManyWait) };
     change::<C>(state, caller, body).await
+}
+
+async fn reload(State(daemon): State<Daemon>, Extension(caller): Extension<Caller>) -> Result<Response, Failure> {
+    tracing::info!(uid = caller.uid, pid = caller.pid, "an operator asks: reload");
+    match daemon.exchange(RELOAD_TIME_MAX, |reply| Asked::Reload { reply }).await? {
+        Reloaded::Done { message } => Ok(json(StatusCode::OK, &Done { message })),
+        Reloaded::Refused { why } => Err(Failure::Refused(why)),
+        Reloaded::Wrong { errors } => Err(Failure::Configuration(errors)),
+    }
 }
 
 /// What changes this host is told to whoever reads its log, with who asked for it.
@@ -139,6 +164,7 @@ fn log<C: Call>(call: &C, request: &Request, caller: Caller) {
         | Request::Rebalance { group }
         | Request::Thaw { group }
         | Request::Expire { group, .. }
+        | Request::Explain { group, .. }
         | Request::Forget { group, .. }
         | Request::Quiesce { group, .. }
         | Request::Resume { group } => group.as_deref(),
@@ -175,9 +201,14 @@ enum Failure {
     Body { wrong: String, expected: &'static str },
     #[error("the daemon has {} requests waiting and takes no more; try again", super::REQUESTS_MAX)]
     Busy,
+    #[error("{} callers follow the events already, that is enough; end one of them", super::FOLLOWERS_MAX)]
+    ManyFollowers,
+    /// As `raisd check` prints it.
+    #[error("{0}")]
+    Configuration(String),
     #[error("{WAITING_MAX} drains and moves are being waited for, that is enough; see `raisctl status`")]
     ManyWait,
-    #[error("{method} is not what {path} is for: GET for status and zone, POST for what changes something")]
+    #[error("{method} is not what {path} is for: GET for status, zone, events and explain, POST for what changes something")]
     Method { method: Method, path: String },
     /// The core answered another kind of question: a programmer is at fault.
     #[error("the daemon answered another question than the one that was asked ({0}); please report this")]
@@ -195,7 +226,7 @@ enum Failure {
     #[error("no group {group:?}; this host has: {}", known.join(", "))]
     UnknownGroup { group: String, known: Vec<String> },
     #[error(
-        "no {0} here; there are {STATUS_PATH}, {ZONE_PATH} and /api/v1/{{quiesce,resume,drain,expire,forget,move,freeze,thaw,rebalance}}"
+        "no {0} here; there are {STATUS_PATH}, {ZONE_PATH}, {EVENTS_PATH}, {EXPLAIN_PATH} and /api/v1/{{quiesce,resume,drain,expire,forget,move,freeze,thaw,rebalance,reload}}"
     )]
     UnknownPath(String),
 }
@@ -204,7 +235,8 @@ impl Failure {
     fn status(&self) -> StatusCode {
         match self {
             Self::Body { .. } => StatusCode::BAD_REQUEST,
-            Self::Busy | Self::ManyWait | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::ManyFollowers | Self::ManyWait | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Configuration(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Mistaken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(_) => StatusCode::CONFLICT,

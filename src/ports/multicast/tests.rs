@@ -21,9 +21,13 @@ fn groups(test: u8, count: u8) -> Vec<SocketAddr> {
     (0..count).map(|group| SocketAddr::from(([239, 192 + test, high, low], 20_000 + u16::from(group)))).collect()
 }
 
+fn settings(groups: &[SocketAddr], networks: &[ControlNetwork]) -> ControlSettings {
+    let groups = groups.iter().copied().enumerate().map(|(index, address)| (GroupIndex(index), address)).collect();
+    ControlSettings { networks: networks.to_vec(), groups }
+}
+
 fn sockets(groups: &[SocketAddr], networks: &[ControlNetwork]) -> ControlSockets {
-    let settings = ControlSettings { networks: networks.to_vec(), groups: groups.to_vec() };
-    ControlSockets::open(&settings, &loopback(LinkState::Up))
+    ControlSockets::open(&settings(groups, networks), &loopback(LinkState::Up))
 }
 
 fn by_name() -> ControlNetwork {
