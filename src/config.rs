@@ -11,6 +11,7 @@
 //!   relation   what must hold between groups and host          defaults   `raisd check --defaults`
 //! ```
 
+mod address;
 mod defaults;
 mod environment;
 mod fault;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::schema::{KEY, Preset, SECTIONS, Scope, Section};
 use super::*;
+use crate::ports::multicast::{GroupAddress, Talk};
 use crate::types::host::HostId;
 use crate::types::item::Reason;
 
@@ -64,7 +65,8 @@ fn a_minimal_file_has_the_defaults_of_the_reference() {
     let config = fine(MINIMAL);
     assert_eq!(config.policy.host.id, HostId(IpAddr::from([10, 0, 0, 11])));
     assert_eq!(config.policy.host.name, "web1");
-    assert_eq!(config.control.groups, ["239.255.42.1:4242".parse().unwrap()]);
+    let address = GroupAddress { tag: crate::wire::group_tag("www"), talk: Talk::Multicast("239.255.42.1:4242".parse().unwrap()) };
+    assert_eq!(config.control.groups, [address]);
     let group = config.policy.groups.first().unwrap();
     assert_eq!(group.shared.heartbeat, Duration::from_millis(250));
     assert_eq!(group.shared.timeout, Duration::from_secs(1));
@@ -194,7 +196,7 @@ fn groups_are_in_the_order_of_their_names_in_every_part() {
     let config = fine(&text);
     let names: Vec<_> = config.policy.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["mail", "www"]);
-    assert_eq!(config.control.groups.first().map(std::net::SocketAddr::port), Some(7));
+    assert_eq!(config.control.groups.first().map(|group| group.talk.port()), Some(7));
     assert_eq!(config.protection.first(), Some(&Protection::Insecure));
     assert_eq!(config.scripts.iter().map(|scripts| scripts.interface.as_str()).collect::<Vec<_>>(), ["eth1", "eth0"]);
     let dns = config.dns.unwrap();

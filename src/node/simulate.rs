@@ -390,6 +390,7 @@ fn hot_spare(id: HostId) -> HostView {
         version: String::new(),
         config_hash: String::new(),
         heard_by: Vec::new(),
+        networks: Vec::new(),
         complete: true,
         preferred: Vec::new(),
         accept: Vec::new(),

@@ -59,8 +59,8 @@ impl Ports {
                 }
                 Action::Announce { interface, addresses } => log_failure("announce", self.announcer.announce(&interface, &addresses)),
                 Action::RunScript { op, job } => self.scripts.run(op, job),
-                Action::Send { group, message } => match self.outbound.get_mut(group.0).map(|outbound| outbound.pack(&message)) {
-                    Some(Ok(datagrams)) => self.sockets.send(group, &datagrams),
+                Action::Send { group, message, unicast } => match self.outbound.get_mut(group.0).map(|outbound| outbound.pack(&message)) {
+                    Some(Ok(datagrams)) => self.sockets.send(group, &datagrams, &unicast),
                     Some(Err(error)) => tracing::error!(group = self.name(Some(group)), %error, "a control message was not sent"),
                     None => tracing::error!(?group, "a control message for a group that is not configured was not sent"),
                 },

@@ -62,6 +62,10 @@ pub struct GroupPolicy {
     pub floating: Vec<ServiceAddress>,
     /// What this host may be given; empty: anything.
     pub accept: Vec<IpNet>,
+    /// Whether it has a group address; else it talks by unicast only.
+    pub multicast: bool,
+    /// Control addresses of hosts that are sent to by unicast from the start.
+    pub peers: Vec<IpAddr>,
     /// Names of its tests.
     pub tests: BTreeSet<String>,
     /// Names of its loads.
@@ -115,6 +119,8 @@ pub struct SharedPolicy {
     pub rebalance: Option<Duration>,
     /// What happens when every host fails its tests.
     pub all_failed: AllFailed,
+    /// How a planned move goes.
+    pub handover: Handover,
     /// The zone, if the group has one.
     pub zone: Option<ZonePolicy>,
 }
@@ -138,6 +144,17 @@ pub enum Failback {
     After(Duration),
     /// Not before another reason moves the address.
     Never,
+}
+
+/// How a planned move goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Handover {
+    /// The next holder takes the address when the last one has let go.
+    Break,
+    /// The next holder is ready before the last one lets go. It needs a fence that keeps the address from being answered
+    /// twice; without one it is [`Self::Break`].
+    Overlap,
 }
 
 /// What happens when every host fails its tests.

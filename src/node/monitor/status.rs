@@ -5,15 +5,18 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Monitor;
+use super::hearing::Reception;
 use super::hosts::{Host, Standing};
 use super::items::KnownItem;
 use super::returns;
 use super::zone;
 use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, Role};
 use crate::types::item::{Item, ItemState};
-use crate::types::policy::Failback;
+use crate::types::policy::{Failback, Handover};
 use crate::types::time::Time;
-use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, WithheldView, ZonePolicyView, ZoneView};
+use crate::types::view::{
+    AddressView, FailedView, GroupView, HostView, NetworkView, PolicyView, ServingView, WithheldView, ZonePolicyView, ZoneView,
+};
 
 impl Monitor {
     /// The group as this host sees it.
@@ -23,6 +26,10 @@ impl Monitor {
         if self.policy.role == Role::Observer {
             problems.clear();
         }
+        problems.extend(self.lost_multicast(now).into_iter().map(|(network, hosts)| {
+            let control = self.identity.control.get(usize::from(network)).map_or_else(String::new, |control| format!(" ({control})"));
+            format!("multicast of {} does not arrive on control network {network}{control}; unicast is used instead", hosts.join(", "))
+        }));
         let mut hosts: Vec<HostView> = self.hosts.all().map(|(_, host)| self.host_view(now, host)).collect();
         hosts.push(self.own_view(now));
         hosts.sort_by_key(|host| host.id);
@@ -40,6 +47,7 @@ impl Monitor {
                     Failback::Never => "never".to_owned(),
                 },
                 all_failed: shared.all_failed,
+                handover: Handover::Break,
                 orphan_lifetime_ms: millis(shared.orphan_lifetime),
                 zone: shared.zone.as_ref().map(|zone| ZonePolicyView {
                     high_water: zone.high_water,
@@ -72,6 +80,13 @@ impl Monitor {
         view.complete = host.whole;
         view.age_ms = millis(now.since(host.heard_at));
         view.heard_by = self.heard_by(now, host.head.id);
+        let network = |Reception { network, multicast, unicast, loss }| NetworkView {
+            network,
+            multicast,
+            unicast,
+            loss: f64::from(loss) / f64::from(u8::MAX),
+        };
+        view.networks = host.links.receptions(now, self.windows()).map(network).collect();
         for failed in &mut view.failed {
             failed.back_off_ms = millis(host.back_off(now, &Item::Address(failed.address)));
         }
@@ -297,6 +312,7 @@ fn describe(head: &HostHead, detail: &HostDetail, items: &[HostItem]) -> HostVie
         version: detail.software.clone(),
         config_hash: format!("{:016x}", head.config_hash),
         heard_by: Vec::new(),
+        networks: Vec::new(),
         complete: true,
         preferred: items.iter().filter(|item| item.preferred).filter_map(|item| item.item.address()).collect(),
         accept: detail.accept.iter().copied().map(Into::into).collect(),
@@ -319,6 +335,7 @@ fn blank_detail(head: &HostHead) -> HostDetail {
         name: head.id.to_string(),
         software: String::new(),
         control: Vec::new(),
+        multicast: false,
         mac: None,
         accept: Vec::new(),
         location: String::new(),
