@@ -31,7 +31,10 @@ mod operator;
 mod orphans;
 mod outsider;
 mod paths;
+mod peers;
+mod planned;
 mod pool;
+mod querier;
 mod quiesce;
 mod restarts;
 mod scene;
@@ -81,6 +84,9 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         operator::trials(&stories),
         orphans::trials(&stories),
         paths::trials(&stories),
+        peers::trials(&stories),
+        planned::trials(&stories),
+        querier::trials(&stories),
         quiesce::trials(&stories),
         restarts::trials(&stories),
         scripts::trials(&stories),

@@ -70,6 +70,10 @@ pub(crate) struct HostConfig {
     pub(crate) preferred: Vec<String>,
     pub(crate) heartbeat: Duration,
     pub(crate) timeout: Duration,
+    /// Whether it has a group address.
+    pub(crate) multicast: bool,
+    /// Hosts whose control addresses are its peers.
+    pub(crate) peers: Vec<u8>,
     /// Another than the pool's key file.
     pub(crate) key_file: Option<PathBuf>,
     /// Names of the hosts that are name servers; this host is one if it is among them.
@@ -99,6 +103,8 @@ impl HostConfig {
             preferred: Vec::new(),
             heartbeat: Duration::from_millis(100),
             timeout: Duration::from_millis(400),
+            multicast: true,
+            peers: Vec::new(),
             key_file: None,
             name_servers: (1..=4).map(Plan).collect(),
             host_keys: String::new(),
@@ -113,6 +119,14 @@ impl HostConfig {
         let prefix = if family == Family::V4 { 32 } else { 128 };
         let preferred = self.preferred.iter().map(|_| format!("{}/{prefix}", family.service(self.plan.0))).collect();
         Self { family, preferred, ..self }
+    }
+
+    /// The lines that say where the group talks.
+    fn talk(&self) -> String {
+        let address = if self.multicast { format!("address = \"{}\"\n", self.family.group_address()) } else { String::new() };
+        let peers = self.peers.iter().flat_map(|number| [0, 1].map(|network| self.family.control(Plan(*number), network)));
+        let peers: Vec<String> = peers.map(|address| format!("\"{address}\"")).collect();
+        address + &format!("peers = [{}]", peers.join(", "))
     }
 
     fn to_toml(&self, directory: &Path, key: &Path) -> String {
@@ -135,7 +149,7 @@ socket = "{directory}/raisd.sock"
 
 [[group]]
 name = "www"
-address = "{group_address}"
+{talk}
 interface = "{interface}"
 preferred = [{preferred}]
 heartbeat = "{heartbeat}ms"
@@ -149,7 +163,7 @@ key_file = "{key}"
             name = plan.name(),
             control0 = self.family.control(plan, 0),
             control1 = self.family.control(plan, 1),
-            group_address = self.family.group_address(),
+            talk = self.talk(),
             directory = directory.display(),
             host_keys = self.host_keys,
             interface = Network::Service,

@@ -31,6 +31,8 @@ pub(crate) struct Datagram {
     pub(crate) network: Network,
     /// The host that the switch passes it on to; `None`: it comes in from its sender.
     pub(crate) to: Option<u8>,
+    /// Whether it is for a group, or for one host.
+    pub(crate) multicast: bool,
 }
 
 /// The record.
@@ -76,6 +78,11 @@ impl Datagrams {
             silent(&beats).is_empty().then_some(())
         })?;
         Ok(if all.is_some() { Vec::new() } else { silent(&beats) })
+    }
+
+    /// All that the switches have passed on to hosts since then.
+    pub(crate) fn passed_on(&self, since: Instant) -> Result<Vec<Datagram>, ObserverError> {
+        self.log.read(|all| all.iter().filter(|datagram| datagram.at >= since && datagram.to.is_some()).copied().collect())
     }
 
     /// Who is passed messages of whom since then, on any network: pairs of sender and receiver.
@@ -152,5 +159,7 @@ fn datagram(at: Instant, index: usize, goes_out: bool, frame: &[u8]) -> Option<D
     let source = Mac(*frame.get(6..)?.first_chunk()?);
     let from = (1..=HOSTS_MAX).find(|host| Plan(*host).mac(network) == source)?;
     let to = goes_out.then_some(port);
-    (to.is_some() || port == from).then_some(Datagram { at, from, network, to })
+    // The lowest bit of the first byte of an Ethernet address says that it is a group's.
+    let multicast = frame.first()? & 1 == 1;
+    (to.is_some() || port == from).then_some(Datagram { at, from, network, to, multicast })
 }
