@@ -53,7 +53,7 @@ enum Form {
 }
 
 /// A daemon that is not expected to live.
-struct Attempt {
+pub(crate) struct Attempt {
     child: Child,
     log: std::path::PathBuf,
 }
@@ -67,7 +67,7 @@ impl Drop for Attempt {
 
 impl Attempt {
     /// Starts `raisd run` in a host's namespace, under `wrapper` if there is one.
-    fn start(pool: &Pool, number: u8, wrapper: &[&str]) -> Outcome<Self> {
+    pub(crate) fn start(pool: &Pool, number: u8, wrapper: &[&str]) -> Outcome<Self> {
         let log = pool.log(number).with_extension("refused.log");
         let file = File::create(&log)?;
         let config = pool.directory(number).join("raisd.toml");
@@ -77,6 +77,14 @@ impl Attempt {
         command.args(arguments).arg(config).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = pool.topology().host(number)?.namespace().spawn(&mut command)?;
         Ok(Self { child, log })
+    }
+
+    /// What it has printed when it ends, which it must.
+    pub(crate) fn end(mut self, limit: Duration) -> Outcome<String> {
+        match poll_until(within(limit), || Ok(self.child.try_wait()?))? {
+            Some(_) => Ok(fs::read_to_string(&self.log)?),
+            None => Err(Verdict::new(Finding::Unrefused, format!("it runs:\n{}", fs::read_to_string(&self.log)?)).into()),
+        }
     }
 
     /// It ends with 2 and says why: `words` are in what it prints.

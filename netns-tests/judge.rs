@@ -15,6 +15,7 @@ pub(crate) mod kernel;
 pub(crate) mod mark;
 pub(crate) mod neighbour;
 pub(crate) mod place;
+pub(crate) mod steady;
 pub(crate) mod zone;
 
 /// The present.

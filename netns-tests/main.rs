@@ -17,15 +17,22 @@ use crate::story::Stories;
 mod bad_start;
 mod by_hand;
 mod come_up;
+mod dns_answers;
+mod dns_delegation;
+mod dns_flood;
+mod dns_reasons;
 mod expire;
 mod failback;
+mod firewall;
 mod foretold;
 mod judge;
 mod judges;
+mod keys;
 mod late;
 mod leader;
 mod loads;
 mod moving;
+mod named;
 mod networks;
 mod operator;
 mod orphans;
@@ -36,15 +43,19 @@ mod planned;
 mod pool;
 mod querier;
 mod quiesce;
+mod reload;
 mod restarts;
+mod rule;
 mod scene;
 mod scripts;
+mod shared_file;
 mod spread;
 #[path = "../tests/status_schema/form.rs"]
 mod status_form;
 mod stop;
 mod story;
 mod strangers;
+mod symptoms;
 mod test_fails;
 mod thousand;
 mod two_groups;
@@ -74,9 +85,14 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         bad_start::trials(&stories),
         by_hand::trials(&stories),
         come_up::trials(&stories),
+        dns_answers::trials(&stories),
+        dns_delegation::trials(&stories),
+        dns_flood::trials(&stories),
+        dns_reasons::trials(&stories),
         expire::trials(&stories),
         failback::trials(&stories),
         foretold::trials(&stories),
+        keys::trials(&stories),
         late::trials(&stories),
         leader::trials(&stories),
         loads::trials(&stories),
@@ -88,11 +104,15 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         planned::trials(&stories),
         querier::trials(&stories),
         quiesce::trials(&stories),
+        reload::trials(&stories),
         restarts::trials(&stories),
+        rule::trials(&stories),
         scripts::trials(&stories),
+        shared_file::trials(&stories),
         spread::trials(&stories),
         stop::trials(&stories),
         strangers::trials(&stories),
+        symptoms::trials(&stories),
         test_fails::trials(&stories),
         thousand::trials(&stories),
         two_groups::trials(&stories),

@@ -74,8 +74,18 @@ pub(crate) struct HostConfig {
     pub(crate) multicast: bool,
     /// Hosts whose control addresses are its peers.
     pub(crate) peers: Vec<u8>,
+    /// Over which control networks it talks.
+    pub(crate) networks: Vec<u8>,
+    /// Where the first group's addresses are put.
+    pub(crate) interface: Network,
+    /// Where its name server listens, if it is one.
+    pub(crate) dns_port: u16,
+    /// Of the zone.
+    pub(crate) ttl: Duration,
     /// Another than the pool's key file.
     pub(crate) key_file: Option<PathBuf>,
+    /// Without a key file, whatever the lines of `[[group]]` say instead.
+    pub(crate) keyless: bool,
     /// Names of the hosts that are name servers; this host is one if it is among them.
     pub(crate) name_servers: Vec<Plan>,
     /// Lines of `[host]`.
@@ -84,6 +94,12 @@ pub(crate) struct HostConfig {
     pub(crate) group_keys: String,
     /// Lines of `[group.dns]`.
     pub(crate) dns_keys: String,
+    /// The whole file, instead of everything else here.
+    pub(crate) file: Option<String>,
+    /// Where a name server listens; nothing: on its own address.
+    pub(crate) listen: Vec<String>,
+    /// Further lines of `[dns]`, on a name server.
+    pub(crate) server_keys: String,
     /// Tables of the first group (`[group.scripts]`, `[group.announce]`), other groups, and everything else.
     pub(crate) tables: String,
 }
@@ -105,11 +121,19 @@ impl HostConfig {
             timeout: Duration::from_millis(400),
             multicast: true,
             peers: Vec::new(),
+            networks: vec![0, 1],
+            interface: Network::Service,
+            dns_port: 53,
+            ttl: Duration::from_secs(5),
             key_file: None,
+            keyless: false,
             name_servers: (1..=4).map(Plan).collect(),
             host_keys: String::new(),
             group_keys: String::new(),
             dns_keys: String::new(),
+            file: None,
+            listen: Vec::new(),
+            server_keys: String::new(),
             tables: String::new(),
         }
     }
@@ -130,19 +154,26 @@ impl HostConfig {
     }
 
     fn to_toml(&self, directory: &Path, key: &Path) -> String {
+        if let Some(file) = &self.file {
+            return file.clone();
+        }
         let plan = self.plan;
         let quoted = |texts: &[String]| texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
         let servers: Vec<_> = self.name_servers.iter().map(|plan| format!("\"n{}.{ZONE}\" = [\"{}\"]", plan.0, plan.own())).collect();
-        let listen = if self.name_servers.contains(&plan) { format!("[dns]\nlisten = [\"{}:53\"]\n", plan.own()) } else { String::new() };
+        let listen = if self.listen.is_empty() { format!("\"{}:{}\"", plan.own(), self.dns_port) } else { quoted(&self.listen) };
+        let listen =
+            if self.name_servers.contains(&plan) { format!("[dns]\nlisten = [{listen}]\n{}\n", self.server_keys) } else { String::new() };
+        let control: Vec<String> = self.networks.iter().map(|network| self.family.control(plan, *network).to_string()).collect();
         let zone = if servers.is_empty() {
             String::new()
         } else {
-            format!("[group.dns]\nzone = \"{ZONE}\"\nttl = \"5s\"\nnameservers = {{ {} }}\n{}\n", servers.join(", "), self.dns_keys)
+            let (servers, ttl) = (servers.join(", "), self.ttl.as_secs());
+            format!("[group.dns]\nzone = \"{ZONE}\"\nttl = \"{ttl}s\"\nnameservers = {{ {servers} }}\n{}\n", self.dns_keys)
         };
         format!(
             r#"[host]
 name = "{name}"
-control = ["{control0}", "{control1}"]
+control = [{control}]
 state_dir = "{directory}/state"
 socket = "{directory}/raisd.sock"
 {host_keys}
@@ -154,23 +185,22 @@ interface = "{interface}"
 preferred = [{preferred}]
 heartbeat = "{heartbeat}ms"
 timeout = "{timeout}ms"
-key_file = "{key}"
+{key}
 {group_keys}
 
 {zone}
 {tables}
 {listen}"#,
             name = plan.name(),
-            control0 = self.family.control(plan, 0),
-            control1 = self.family.control(plan, 1),
+            control = quoted(&control),
             talk = self.talk(),
             directory = directory.display(),
             host_keys = self.host_keys,
-            interface = Network::Service,
+            interface = self.interface,
             preferred = quoted(&self.preferred),
             heartbeat = self.heartbeat.as_millis(),
             timeout = self.timeout.as_millis(),
-            key = key.display(),
+            key = if self.keyless { String::new() } else { format!("key_file = \"{}\"", key.display()) },
             group_keys = self.group_keys,
             tables = self.tables,
         )
@@ -323,6 +353,22 @@ impl Pool {
         self.services.values().try_for_each(|service| service.check().map_err(Failure::from))
     }
 
+    /// A host's daemon reads its configuration again, as an operator has it do: it must exit with 0. What is different, in its words.
+    pub(crate) fn reload(&self, number: u8) -> Outcome<String> {
+        let output = self.raisctl(number, &["reload"])?;
+        if !output.status.success() {
+            let error = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure::broken(format!("raisctl reload on host {number}: {}: {error}", output.status)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Changes a host's configuration while its daemon runs.
+    pub(crate) fn reconfigure(&mut self, number: u8, change: impl FnOnce(&mut HostConfig)) -> Outcome<String> {
+        self.configure(number, change)?;
+        self.reload(number)
+    }
+
     /// `raisctl` on a host, as an operator would type it.
     pub(crate) fn raisctl(&self, number: u8, arguments: &[&str]) -> Outcome<Output> {
         let mut command = lab::command(RAISCTL);
@@ -361,6 +407,23 @@ pub(crate) fn keygen(path: &Path) -> Outcome {
         return Err(Failure::broken(format!("raisctl keygen: {}", String::from_utf8_lossy(&output.stderr))));
     }
     write_file(path, 0o600, &output.stdout)
+}
+
+/// Makes a key file with these keys, each with its use, the oldest first.
+pub(crate) fn write_keys(path: &Path, keys: &[(&str, &str)]) -> Outcome {
+    let keys: String = keys.iter().map(|(key, usage)| format!("[[key]]\nuse = \"{usage}\"\n{key}\n")).collect();
+    write_file(path, 0o600, keys.as_bytes())
+}
+
+/// Id and secret of a fresh key, as `raisctl keygen` prints them.
+pub(crate) fn draw_key() -> Outcome<String> {
+    let output = lab::command(RAISCTL).arg("keygen").output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("id") || line.starts_with("secret")).collect();
+    if lines.len() != 2 {
+        return Err(Failure::broken(format!("raisctl keygen: {text}")));
+    }
+    Ok(lines.join("\n"))
 }
 
 fn write_file(path: &Path, mode: u32, content: &[u8]) -> Outcome {

@@ -13,6 +13,8 @@ use raisd::demo::lab::Lab;
 /// What a judge found wrong. A twin names the one that it expects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Finding {
+    /// Strangers can have others flooded with more than they send themselves.
+    Amplified,
     /// A client was answered by nobody for longer than it may be.
     Dark,
     /// More than one host had an address.
@@ -27,6 +29,8 @@ pub(crate) enum Finding {
     Mark,
     /// An address went where nothing called it.
     Moved,
+    /// A host sends more or less often than its group goes by.
+    Pace,
     /// A script was not called as it must be.
     Script,
     /// The zone does not hold what it must.

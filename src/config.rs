@@ -7,7 +7,7 @@
 //! ```text
 //!   tree       TOML and includes to values with places         fault      what is wrong, and how it is shown
 //!   schema     every key, its form, default and meaning        reader     takes keys out of a table, finds the unknown ones
-//!   host  group  service  zone  probe  key                     what the keys mean
+//!   host  group  service  zone  name_server  probe  key        what the keys mean
 //!   relation   what must hold between groups and host          defaults   `raisd check --defaults`
 //! ```
 
@@ -18,6 +18,7 @@ mod fault;
 mod group;
 mod host;
 mod key;
+mod name_server;
 mod probe;
 mod reader;
 mod relation;
@@ -34,11 +35,13 @@ pub use environment::{Environment, Facts, FileFacts};
 pub use fault::{ConfigErrors, Excerpt, Fault, FaultPlace, Severity};
 pub use key::{KeyError, append_key, generate_key, key_file_text};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::fault::{Exposure, Faults, Problem, Reported};
 use self::group::{Context, GroupParts, GroupRead};
 use self::host::HostRead;
+use self::name_server::NameServer;
 use self::probe::Probes;
 use self::reader::Reader;
 use self::relation::Networks;
@@ -62,7 +65,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The API's Unix socket.
     pub socket: PathBuf,
-    /// Control networks and group addresses.
+    /// Control networks and group addresses. Here and in `dns` a group's number is its place in `policy.groups`.
     pub control: ControlSettings,
     /// How each group's datagrams are protected, in the order of the groups.
     pub protection: Vec<Protection>,
@@ -134,7 +137,7 @@ fn read(root: &Table, environment: &Environment, faults: &mut Faults) -> Result<
     let (mut groups, are_all_tables) = groups;
     relation::check_groups(&groups, faults);
     let networks = host.as_ref().map_err(|reported| *reported).and_then(|host| relation::resolve(host, &groups, environment, faults));
-    let listen = root.table("dns", &DNS, faults).and_then(|dns| {
+    let name_server = root.table("dns", &DNS, faults).and_then(|dns| {
         let Some(dns) = dns else { return Ok(None) };
         let known = networks.as_ref().map(|networks| networks.addresses.as_slice()).unwrap_or_default();
         let known: Vec<_> = known.iter().copied().filter(|address| !address.is_unspecified()).collect();
@@ -142,12 +145,12 @@ fn read(root: &Table, environment: &Environment, faults: &mut Faults) -> Result<
         if networks.is_err() && dns.value("listen").is_none() {
             return networks.as_ref().map(|_| None).map_err(|reported| *reported);
         }
-        zone::listen(&dns, &known, faults).map(Some)
+        NameServer::read(&dns, &known, faults).map(Some)
     });
     are_all_tables?;
     groups.sort_by(|a, b| a.name.as_ref().map(|name| &name.value).cmp(&b.name.as_ref().map(|name| &name.value)));
     let parts: Vec<GroupParts> = groups.into_iter().map(|group| group.parts).collect::<Result<_, _>>()?;
-    assemble(host?, networks?, probes, parts, listen?)
+    assemble(host?, networks?, probes, parts, name_server?)
 }
 
 fn read_host(root: &Reader<'_>, environment: &Environment, faults: &mut Faults) -> Result<HostRead, Reported> {
@@ -190,10 +193,9 @@ fn assemble(
     networks: Networks,
     probes: Probes,
     groups: Vec<GroupParts>,
-    listen: Option<Vec<std::net::SocketAddr>>,
+    name_server: Option<NameServer>,
 ) -> Result<Config, Reported> {
     let zone = |(index, group): (usize, &GroupParts)| Some((GroupIndex(index), group.policy.shared.zone.clone()?));
-    let dns = listen.map(|listen| DnsSettings { listen, zones: groups.iter().enumerate().filter_map(zone).collect() });
     let (tests, test_policies) = probes.tests?.into_iter().unzip();
     let host_policy = HostPolicy {
         id: networks.id,
@@ -202,11 +204,18 @@ fn assemble(
         location: host.location?,
         capabilities: host.capabilities?,
     };
+    let dns = name_server.map(|server| DnsSettings {
+        listen: server.listen,
+        zones: groups.iter().enumerate().filter_map(zone).collect(),
+        nsid: host_policy.name.clone(),
+        allow_transfer: server.allow_transfer,
+        rate_limit: server.rate_limit,
+    });
     let mut config = Config {
         policy: NodePolicy { host: host_policy, groups: Vec::new(), tests: test_policies },
         state_dir: host.state_dir?,
         socket: host.socket?,
-        control: ControlSettings { networks: networks.networks, groups: Vec::new() },
+        control: ControlSettings { networks: networks.networks, groups: BTreeMap::new() },
         protection: Vec::new(),
         scripts: Vec::new(),
         tests,
@@ -214,9 +223,9 @@ fn assemble(
         dns,
         warnings: Vec::new(),
     };
-    for group in groups {
+    for (index, group) in groups.into_iter().enumerate() {
         config.policy.groups.push(group.policy);
-        config.control.groups.push(group.address);
+        config.control.groups.insert(GroupIndex(index), group.address);
         config.protection.push(group.protection);
         config.scripts.push(group.scripts);
     }

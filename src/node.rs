@@ -8,11 +8,12 @@ pub mod action;
 pub mod event;
 mod health;
 pub(crate) mod monitor;
+mod reload;
 mod requests;
 pub mod simulate;
 pub(crate) mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -22,11 +23,12 @@ use self::health::Probed;
 use self::monitor::holding::Manner;
 use self::monitor::hosts::Notice;
 use self::monitor::{Farewell, Identity, Monitor};
+use self::reload::Beginning;
 use self::requests::{Drain, Gathering};
 use self::turn::{Operations, Row, Turn, Waiter};
 use crate::types::host::{BootId, Incarnation};
 use crate::types::item::{Item, Reason, ServiceAddress};
-use crate::types::policy::NodePolicy;
+use crate::types::policy::{GroupPolicy, NodePolicy};
 use crate::types::time::Time;
 use crate::types::view::{SelfView, View};
 
@@ -68,7 +70,11 @@ enum Reach {
 #[derive(Clone, Debug)]
 pub struct Node {
     identity: Identity,
-    monitors: Vec<Monitor>,
+    monitors: BTreeMap<GroupIndex, Monitor>,
+    /// Groups that begin when one of the same name that is being given up has ended.
+    awaited: Vec<Beginning>,
+    /// Names of the groups that have said goodbye in this life of the daemon.
+    left: BTreeSet<String>,
     probed: Probed,
     operations: Operations,
     drains: Vec<Drain>,
@@ -93,20 +99,20 @@ impl Node {
             boot: start.boot,
             incarnation: start.incarnation,
             started: now,
-            name: policy.host.name.clone(),
             software: start.software,
-            control: policy.host.control.clone(),
-            location: policy.host.location.clone(),
-            capabilities: policy.host.capabilities.clone(),
+            host: policy.host.clone(),
         };
         let mut stored = start.stored.into_iter();
-        let monitor = |(index, group): (usize, &crate::types::policy::GroupPolicy)| {
-            Monitor::new(now, GroupIndex(index), group.clone(), identity.clone(), stored.next().unwrap_or_default())
+        let monitor = |(index, group): (usize, &GroupPolicy)| {
+            let group_index = GroupIndex(index);
+            (group_index, Monitor::new(now, group_index, group.clone(), identity.clone(), stored.next().unwrap_or_default()))
         };
         let monitors = policy.groups.iter().enumerate().map(monitor).collect();
         let mut node = Self {
             probed: Probed::new(&policy.tests),
             monitors,
+            awaited: Vec::new(),
+            left: BTreeSet::new(),
             identity,
             operations: Operations::default(),
             drains: Vec::new(),
@@ -153,6 +159,7 @@ impl Node {
         self.with_all(now, &mut actions, Monitor::settle_rest);
         self.settle_notices(now, &mut actions);
         self.end_drains(now, &mut actions);
+        self.end_groups(now, &mut actions);
         self.gather_answers(now, &mut actions);
         self.end(&mut actions);
         actions
@@ -184,6 +191,7 @@ impl Node {
             }
             Event::Kernel(change) => self.note_kernel(now, change, actions),
             Event::Asked { token, request } => self.answer(now, token, request, actions),
+            Event::Reloaded(reload) => self.reload(now, *reload, actions),
             Event::Stopped => self.stop(now, 0, Reason::Stopped, Manner::Orderly, Farewell::Said, actions),
         }
     }
@@ -191,14 +199,23 @@ impl Node {
     /// When to call [`Self::handle`] with [`Event::Timeout`] if nothing else happens first.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let monitors = self.monitors.iter().filter_map(|monitor| monitor.deadline(self.last));
+        let monitors = self.monitors.values().filter_map(|monitor| monitor.deadline(self.last));
         monitors.chain(self.drains.iter().map(|drain| drain.until)).min()
     }
 
     /// What this host knows.
     #[must_use]
     pub fn view(&self, now: Time) -> View {
-        let mut groups: Vec<_> = self.monitors.iter().map(|monitor| monitor.view(now)).collect();
+        let view = |monitor: &Monitor| {
+            let mut group = monitor.view(now);
+            if self.is_running() && monitor.is_given_up() {
+                group.problems.insert(0, "the group is configured here no longer; what it holds is being given up".to_owned());
+            }
+            group
+        };
+        let mut groups: Vec<_> = self.monitors.values().map(view).collect();
+        // The order of the numbers is that of the names only at start.
+        groups.sort_by(|one, other| one.name.cmp(&other.name));
         for group in &mut groups {
             group.problems.extend(self.faults.values().cloned());
         }
@@ -206,8 +223,8 @@ impl Node {
             version: 1,
             host: SelfView {
                 id: self.identity.id,
-                name: self.identity.name.clone(),
-                control: self.identity.control.clone(),
+                name: self.identity.host.name.clone(),
+                control: self.identity.host.control.clone(),
                 incarnation: self.identity.incarnation,
                 software: self.identity.software.clone(),
                 uptime_ms: u64::try_from(now.since(self.identity.started).as_millis()).unwrap_or(u64::MAX),
@@ -224,14 +241,15 @@ impl Node {
         group: GroupIndex,
         act: impl FnOnce(&mut Monitor, &mut Turn<'_>) -> R,
     ) -> Option<R> {
-        let monitor = self.monitors.get_mut(group.0)?;
+        let monitor = self.monitors.get_mut(&group)?;
         let mut turn = Turn { now, group, row: self.row, actions, operations: &mut self.operations };
         Some(act(monitor, &mut turn))
     }
 
     fn with_all(&mut self, now: Time, actions: &mut Vec<Action>, mut act: impl FnMut(&mut Monitor, &mut Turn<'_>)) {
-        for index in 0..self.monitors.len() {
-            self.with(now, actions, GroupIndex(index), &mut act);
+        let groups: Vec<GroupIndex> = self.monitors.keys().copied().collect();
+        for group in groups {
+            self.with(now, actions, group, &mut act);
         }
     }
 
@@ -239,17 +257,17 @@ impl Node {
     fn notice_stall(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Some(deadline) = self.deadline() else { return };
         let late = now.since(deadline.max(self.last));
-        let grace = self.monitors.iter().map(|monitor| monitor.policy().shared.heartbeat).min().unwrap_or(Duration::ZERO);
+        let grace = self.monitors.values().map(Monitor::beat_length).min().unwrap_or(Duration::ZERO);
         if late > grace {
             self.with_all(now, actions, |monitor, turn| monitor.stall(turn, late));
         }
     }
 
     fn tick(&mut self, now: Time, actions: &mut Vec<Action>) {
-        for index in 0..self.monitors.len() {
-            if self.monitors.get(index).and_then(|monitor| monitor.deadline(now)).is_some_and(|deadline| deadline <= now) {
-                self.with(now, actions, GroupIndex(index), Monitor::tick);
-            }
+        let is_due = |monitor: &Monitor| monitor.deadline(now).is_some_and(|deadline| deadline <= now);
+        let due: Vec<GroupIndex> = self.monitors.iter().filter(|(_, monitor)| is_due(monitor)).map(|(group, _)| *group).collect();
+        for group in due {
+            self.with(now, actions, group, Monitor::tick);
         }
     }
 
@@ -274,10 +292,8 @@ impl Node {
             KernelChange::AddressPresent { interface, address, mark: Mark::Ours } => {
                 // An interface may serve several groups: the one that knows the address, else the first.
                 let item = Item::Address(address.address);
-                let on = |monitor: &&Monitor| monitor.policy().interface == interface;
-                let owner = self.monitors.iter().filter(on).position(|monitor| monitor.knows(&item)).unwrap_or(0);
-                let owner =
-                    self.monitors.iter().enumerate().filter(|(_, monitor)| on(monitor)).nth(owner).map(|(index, _)| GroupIndex(index));
+                let on = || self.monitors.iter().filter(|(_, monitor)| monitor.policy().interface == interface);
+                let owner = on().find(|(_, monitor)| monitor.knows(&item)).or_else(|| on().next()).map(|(group, _)| *group);
                 if let Some(owner) = owner {
                     self.with(now, actions, owner, |monitor, turn| monitor.take_off_leftover(turn, address));
                 }
@@ -285,9 +301,9 @@ impl Node {
             KernelChange::AddressPresent { interface, address, mark: Mark::Foreign } => {
                 let item = Item::Address(address.address);
                 let knows = |monitor: &Monitor| monitor.policy().interface == interface && monitor.knows(&item);
-                if let Some(index) = self.monitors.iter().position(knows) {
+                if let Some((group, _)) = self.monitors.iter().find(|(_, monitor)| knows(monitor)) {
                     let report = Report::AddressForeign { item, interface };
-                    actions.push(Action::Report { group: Some(GroupIndex(index)), report });
+                    actions.push(Action::Report { group: Some(*group), report });
                 }
             }
             KernelChange::AddressAbsent { .. }
@@ -317,9 +333,9 @@ impl Node {
 
     /// An interface that was configured without its address has one at last, or another: the others are told where this host is.
     fn set_control(&mut self, now: Time, network: u8, address: IpAddr, actions: &mut Vec<Action>) {
-        let Some(known) = self.identity.control.get_mut(usize::from(network)).filter(|known| **known != address) else { return };
+        let Some(known) = self.identity.host.control.get_mut(usize::from(network)).filter(|known| **known != address) else { return };
         *known = address;
-        let control = self.identity.control.clone();
+        let control = self.identity.host.control.clone();
         self.with_all(now, actions, |monitor, turn| monitor.set_control(turn, control.clone()));
     }
 
@@ -332,7 +348,7 @@ impl Node {
     }
 
     fn lose_address(&mut self, now: Time, interface: &str, address: ServiceAddress, actions: &mut Vec<Action>) {
-        self.on_interface(now, actions, interface, |monitor, turn| monitor.lose_address(turn, address));
+        self.with_all(now, actions, |monitor, turn| monitor.lose_address(turn, interface, address));
     }
 
     fn report_link(&mut self, now: Time, interface: &str, link: Link, actions: &mut Vec<Action>) {
@@ -367,7 +383,7 @@ impl Node {
             (Reach::Unknown | Reach::NoneYet, Some(why)) => {
                 let mut all: BTreeMap<u8, &str> = self.faults.iter().map(|(network, why)| (*network, why.as_str())).collect();
                 all.insert(network, why);
-                if all.len() < self.identity.control.len() {
+                if all.len() < self.identity.host.control.len() {
                     return;
                 }
                 let whys: Vec<&str> = all.into_values().collect();
@@ -380,26 +396,38 @@ impl Node {
 
     /// What the groups noticed about this host's own id.
     fn settle_notices(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let notices: Vec<Notice> = self.monitors.iter_mut().flat_map(Monitor::take_node_notices).collect();
-        for notice in notices {
+        let noticed = |monitor: &mut Monitor| {
+            let own = monitor.start();
+            monitor.take_node_notices().into_iter().map(move |notice| (own, notice))
+        };
+        let notices: Vec<((BootId, Incarnation), Notice)> = self.monitors.values_mut().flat_map(noticed).collect();
+        for (own, notice) in notices {
             match notice {
-                Notice::Outdated(known) if known >= self.identity.incarnation => self.continue_above(now, known, actions),
-                Notice::Duplicate { boot, incarnation, uptime } => self.settle_duplicate_id(now, boot, incarnation, uptime, actions),
+                Notice::Outdated(known) if known >= own.1 => self.continue_above(now, known, actions),
+                Notice::Duplicate { boot, incarnation, uptime } => self.settle_duplicate_id(now, own, boot, incarnation, uptime, actions),
                 Notice::Outdated(_) | Notice::Heard(_) | Notice::Left(_) | Notice::Silent(..) => {}
             }
         }
     }
 
     /// Another daemon uses this host's id: the later start gives way.
-    fn settle_duplicate_id(&mut self, now: Time, boot: BootId, incarnation: Incarnation, uptime: Duration, actions: &mut Vec<Action>) {
+    fn settle_duplicate_id(
+        &mut self,
+        now: Time,
+        own: (BootId, Incarnation),
+        boot: BootId,
+        incarnation: Incarnation,
+        uptime: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         if self.ending != Ending::Running {
             return;
         }
-        if self.is_later_start(now, boot, uptime) {
+        if self.is_later_start(now, own.0, boot, uptime) {
             let report = Report::DuplicateId { boot: format!("{boot:?}") };
             actions.push(Action::Report { group: None, report });
             self.stop(now, 1, Reason::DuplicateId, Manner::Forced, Farewell::Unsaid, actions);
-        } else if incarnation >= self.identity.incarnation {
+        } else if incarnation >= own.1 {
             // The others have taken the later start for a restart of this host, and take nothing from this one any more.
             self.continue_above(now, incarnation, actions);
         }
@@ -408,19 +436,19 @@ impl Node {
     /// Whether this is the later start of two. Each sees the other's uptime as it was a moment ago; of two that started
     /// within such a moment each takes itself for the earlier. The later falls silent at once, so if the other is still
     /// heard after `timeout`, the higher boot id gives way.
-    fn is_later_start(&mut self, now: Time, boot: BootId, uptime: Duration) -> bool {
-        let patience = self.monitors.iter().map(|monitor| monitor.policy().shared.timeout).max().unwrap_or(Duration::ZERO);
+    fn is_later_start(&mut self, now: Time, own: BootId, boot: BootId, uptime: Duration) -> bool {
+        let patience = self.monitors.values().map(|monitor| monitor.slowest().timeout).max().unwrap_or(Duration::ZERO);
         let since = match self.twin {
             Some((known, since)) if known == boot => since,
             Some(_) | None => now,
         };
         self.twin = Some((boot, since));
-        now.since(self.identity.started) < uptime || (now.since(since) >= patience && self.identity.boot > boot)
+        now.since(self.identity.started) < uptime || (now.since(since) >= patience && own > boot)
     }
 
     /// Others know a higher incarnation of this host: the state on disk was lost, or is an old copy.
     fn continue_above(&mut self, now: Time, known: Incarnation, actions: &mut Vec<Action>) {
-        let incarnation = Incarnation(known.0.saturating_add(1));
+        let incarnation = Incarnation(known.max(self.identity.incarnation).0.saturating_add(1));
         self.identity.incarnation = incarnation;
         self.with_all(now, actions, |monitor, _| monitor.set_incarnation(incarnation));
         let op = self.operations.begin(Waiter::Nobody);
@@ -432,13 +460,14 @@ impl Node {
             return;
         }
         self.ending = Ending::Stopping { code };
+        self.awaited.clear();
         self.with_all(now, actions, |monitor, turn| monitor.stop(turn, reason, manner, farewell));
     }
 
     /// The process ends when everything is given up and every operation is answered.
     fn end(&mut self, actions: &mut Vec<Action>) {
         let Ending::Stopping { code } = self.ending else { return };
-        if self.monitors.iter().all(Monitor::is_stopped) && self.operations.is_idle() {
+        if self.monitors.values().all(Monitor::is_stopped) && self.operations.is_idle() {
             self.ending = Ending::Exited;
             actions.push(Action::Exit { code });
         }

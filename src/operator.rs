@@ -4,7 +4,9 @@
 //! shown is what the daemon said. `bin/raisctl.rs` calls it, and whoever watches daemons from outside.
 
 pub mod client;
+pub mod delegation;
 pub mod drain;
+pub mod keys;
 mod names;
 pub mod simulate;
 pub mod status;

@@ -2,6 +2,8 @@
 
 pub mod daemon;
 mod dispatch;
+mod groups;
+mod reload;
 mod reports;
 pub mod state;
 mod watchdog;

@@ -138,6 +138,14 @@ impl Outbound {
     }
 }
 
+/// Whether [`Outbound`] and [`Inbound`] would take this.
+///
+/// # Errors
+/// The name or the keys of the group are not usable.
+pub fn check_protection(group: &str, protection: &Protection) -> Result<(), ProtectionError> {
+    Ring::new(group, protection).map(|_| ())
+}
+
 /// What this host hears of one group. One for the life of the daemon: a second one would take copies for news.
 #[derive(Debug)]
 pub struct Inbound {

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use raisd::node::event::{Answer, Request};
-use raisd::ports::api::Api;
+use raisd::ports::api::{Api, Asked, Reloaded};
 use raisd::types::item::Item;
 use raisd::types::view::View;
 use tempfile::TempDir;
@@ -61,9 +61,28 @@ impl Daemon {
         let (api, mut requests) = Api::start(&directory.path().join("raisd.sock")).unwrap();
         let script = std::thread::spawn(move || {
             for (request, answer) in script {
-                let asked = requests.blocking_recv().unwrap();
-                assert_eq!(asked.request, request);
-                asked.reply.send(answer).unwrap();
+                match requests.blocking_recv().unwrap() {
+                    Asked::Core { request: asked, reply } => {
+                        assert_eq!(asked, request);
+                        reply.send(answer).unwrap();
+                    }
+                    Asked::Reload { .. } => panic!("a reload instead of {request:?}"),
+                }
+            }
+            drop(requests);
+            api.stop();
+        });
+        Self { directory, script }
+    }
+
+    /// A daemon that is told to reload, once.
+    fn reloading(outcome: Reloaded) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock")).unwrap();
+        let script = std::thread::spawn(move || {
+            match requests.blocking_recv().unwrap() {
+                Asked::Reload { reply } => reply.send(outcome).unwrap(),
+                Asked::Core { request, .. } => panic!("{request:?} instead of a reload"),
             }
             drop(requests);
             api.stop();
@@ -97,7 +116,20 @@ fn both_programs_answer_help_and_version() {
         (raisd(&["demo", "--help"]), &["--hosts", "--heartbeat", "100ms"]),
         (
             raisctl(nowhere, &["--help"]),
-            &["status", "zone", "simulate", "quiesce", "resume", "drain", "expire", "forget", "RAISD_SOCKET", "Exit codes"],
+            &[
+                "status",
+                "zone",
+                "simulate",
+                "quiesce",
+                "resume",
+                "drain",
+                "expire",
+                "forget",
+                "reload",
+                "key",
+                "RAISD_SOCKET",
+                "Exit codes",
+            ],
         ),
         (raisctl(nowhere, &["status", "--help"]), &["--group", "--json", "--exit-code"]),
         (raisctl(nowhere, &["drain", "--help"]), &["--group", "--timeout", "60s"]),
@@ -362,6 +394,44 @@ fn simulate_gates_a_maintenance_script() {
     let output = raisctl(nowhere, &["simulate", "--state", "/nonexistent/state.json"]);
     assert!(code(&output) == 2 && err(&output).contains("/nonexistent/state.json"), "{}", err(&output));
     assert_eq!(code(&raisctl(nowhere, &["simulate"])), 3, "without a file it asks the daemon");
+}
+
+#[test]
+fn a_reload_says_what_is_different_and_a_wrong_file_is_exit_code_2_with_its_place() {
+    let done = Reloaded::Done { message: "reloaded: group www: preferred".to_owned() };
+    let output = Daemon::reloading(done).asked(&["reload"]);
+    assert_eq!((code(&output), out(&output), err(&output)), (0, "reloaded: group www: preferred\n", ""));
+    let refused = Reloaded::Refused { why: "a running daemon cannot change host.id".to_owned() };
+    let output = Daemon::reloading(refused).asked(&["reload"]);
+    assert_eq!((code(&output), out(&output), err(&output)), (1, "", "raisctl: a running daemon cannot change host.id\n"));
+    let errors = "error: failback cannot be \"soon\"\n --> /etc/raisd/raisd.toml:9:12".to_owned();
+    let output = Daemon::reloading(Reloaded::Wrong { errors: errors.clone() }).asked(&["reload"]);
+    assert_eq!((code(&output), out(&output)), (2, ""));
+    assert!(err(&output).starts_with(&errors) && err(&output).contains("nothing is changed"), "{}", err(&output));
+}
+
+#[test]
+fn key_status_is_exit_code_1_while_a_host_could_not_read_the_newest_key() {
+    let output = Daemon::showing(sample()).asked(&["key", "status"]);
+    assert_eq!(code(&output), 1, "{}", out(&output));
+    let mut view = sample();
+    let keys = view.groups[0].hosts[0].keys.clone();
+    for host in &mut view.groups[0].hosts {
+        host.keys.clone_from(&keys);
+    }
+    let output = Daemon::showing(view).asked(&["key", "status"]);
+    assert_eq!((code(&output), err(&output)), (0, ""), "{}", out(&output));
+    assert!(out(&output).starts_with("www: every host can read key 17; next: use = \"send\""), "{}", out(&output));
+}
+
+#[test]
+fn the_first_key_of_a_group_without_keys_only_receives() {
+    let nowhere = Path::new("/nonexistent/raisd.sock");
+    for (arguments, usage) in [(["keygen"].as_slice(), "use = \"send\"\n"), (&["keygen", "--receive"], "use = \"receive\"\n")] {
+        let output = raisctl(nowhere, arguments);
+        assert_eq!(code(&output), 0);
+        assert!(out(&output).contains(usage), "{}", out(&output));
+    }
 }
 
 #[test]

@@ -19,6 +19,8 @@ mod world;
 mod chance;
 #[path = "pool/coming_and_going.rs"]
 mod coming_and_going;
+#[path = "pool/exchange.rs"]
+mod exchange;
 #[path = "pool/failing.rs"]
 mod failing;
 #[path = "pool/identity.rs"]
@@ -35,5 +37,9 @@ mod operator;
 mod peers;
 #[path = "pool/placement.rs"]
 mod placement;
+#[path = "pool/reload.rs"]
+mod reload;
+#[path = "pool/rule.rs"]
+mod rule;
 #[path = "pool/zones.rs"]
 mod zones;

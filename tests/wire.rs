@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "functions beside the tests; a failure there is a failed test")]
 
+#[path = "wire/annotated.rs"]
+mod annotated;
 #[path = "wire/strategies.rs"]
 mod strategies;
 #[path = "wire/vectors.rs"]
@@ -16,6 +18,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use raisd::types::host::{BootId, Duty, EntryVersion, Extent, HostHead, HostId, Incarnation, Role, Sequence};
 use raisd::types::message::{Command, HearingRecord, ItemsRecord, Message, MessageKind, Record};
+use raisd::types::policy::{AllFailed, Ruling};
 use raisd::wire::seal::{Key, KeyId, KeyUse, Protection};
 use raisd::wire::{Arrival, DATAGRAM_BYTES_MAX, Dropped, Inbound, Opened, Outbound};
 
@@ -60,6 +63,7 @@ fn info(sequence: Sequence) -> Message {
         frozen: None,
         restarting: false,
         config_hash: 0,
+        ruling: Ruling { heartbeat: Duration::from_millis(250), timeout: Duration::from_secs(1), all_failed: AllFailed::Release },
         load: 0,
         capacity: 0,
         promise: None,

@@ -33,6 +33,8 @@ pub(crate) struct Datagram {
     pub(crate) to: Option<u8>,
     /// Whether it is for a group, or for one host.
     pub(crate) multicast: bool,
+    /// The id of the key that sealed it, which stands in the clear.
+    pub(crate) key: u32,
 }
 
 /// The record.
@@ -83,6 +85,30 @@ impl Datagrams {
     /// All that the switches have passed on to hosts since then.
     pub(crate) fn passed_on(&self, since: Instant) -> Result<Vec<Datagram>, ObserverError> {
         self.log.read(|all| all.iter().filter(|datagram| datagram.at >= since && datagram.to.is_some()).copied().collect())
+    }
+
+    /// Which keys each host has sealed with since then.
+    pub(crate) fn keys(&self, since: Instant) -> Result<BTreeSet<(u8, u32)>, ObserverError> {
+        let key = |datagram: &Datagram| (datagram.from, datagram.key);
+        self.log.read(|all| all.iter().filter(|datagram| datagram.at >= since).map(key).collect())
+    }
+
+    /// On which networks a host has sent since then.
+    pub(crate) fn networks(&self, host: u8, since: Instant) -> Result<BTreeSet<Network>, ObserverError> {
+        let sent = |datagram: &&Datagram| datagram.from == host && datagram.to.is_none() && datagram.at >= since;
+        self.log.read(|all| all.iter().filter(sent).map(|datagram| datagram.network).collect())
+    }
+
+    /// How far apart a host's messages on the first network mostly were since then: their median. `None`: too few to say.
+    pub(crate) fn pace(&self, host: u8, since: Instant) -> Result<Option<Duration>, ObserverError> {
+        const FEW: usize = 8;
+        let sent = |datagram: &&Datagram| {
+            datagram.from == host && datagram.to.is_none() && datagram.network == Network::Control(0) && datagram.at >= since
+        };
+        let times: Vec<Instant> = self.log.read(|all| all.iter().filter(sent).map(|datagram| datagram.at).collect())?;
+        let mut gaps: Vec<Duration> = times.windows(2).filter_map(|pair| pair.last()?.checked_duration_since(*pair.first()?)).collect();
+        gaps.sort_unstable();
+        Ok(gaps.get(gaps.len() / 2).copied().filter(|_| gaps.len() >= FEW))
     }
 
     /// Who is passed messages of whom since then, on any network: pairs of sender and receiver.
@@ -161,5 +187,7 @@ fn datagram(at: Instant, index: usize, goes_out: bool, frame: &[u8]) -> Option<D
     let to = goes_out.then_some(port);
     // The lowest bit of the first byte of an Ethernet address says that it is a group's.
     let multicast = frame.first()? & 1 == 1;
-    (to.is_some() || port == from).then_some(Datagram { at, from, network, to, multicast })
+    // Behind Ethernet (14 bytes), IPv4 without options (20), UDP (8) and the first 12 bytes of the header.
+    let key = u32::from_be_bytes(*frame.get(54..)?.first_chunk()?);
+    (to.is_some() || port == from).then_some(Datagram { at, from, network, to, multicast, key })
 }

@@ -18,6 +18,18 @@ pub(crate) struct Answer {
     pub(crate) flags: BTreeSet<String>,
     /// The records of the answer section, in their order.
     pub(crate) records: Vec<Record>,
+    /// Those of the authority section.
+    pub(crate) authority: Vec<Record>,
+    /// The largest datagram that the server says it takes, if it says anything in EDNS.
+    pub(crate) udp: Option<u16>,
+    /// Whether a cookie came with it that belongs to the question.
+    pub(crate) has_cookie: bool,
+    /// How the server calls itself.
+    pub(crate) nsid: Option<String>,
+    /// Whether it came over a connection.
+    pub(crate) by_tcp: bool,
+    /// Its length.
+    pub(crate) bytes: usize,
 }
 
 /// A resource record.
@@ -65,7 +77,7 @@ fn run(namespace: &Namespace, command: &mut Command) -> Outcome<std::process::Ou
 
 fn parse(text: &str) -> Option<Answer> {
     let mut answer = Answer::default();
-    let mut in_answer = false;
+    let mut section = None;
     let mut has_header = false;
     for line in text.lines() {
         if let Some((_, rest)) = line.split_once("->>HEADER<<-") {
@@ -74,10 +86,25 @@ fn parse(text: &str) -> Option<Answer> {
         } else if let Some(rest) = line.strip_prefix(";; flags: ") {
             let (flags, _) = rest.split_once(';')?;
             answer.flags = flags.split_whitespace().map(str::to_owned).collect();
+        } else if let Some(edns) = line.strip_prefix("; EDNS: ") {
+            answer.udp = edns.split_once("udp: ").and_then(|(_, size)| size.parse().ok());
+        } else if let Some(cookie) = line.strip_prefix("; COOKIE: ") {
+            answer.has_cookie = cookie.ends_with("(good)");
+        } else if let Some(nsid) = line.strip_prefix("; NSID: ") {
+            // In hexadecimal digits, then as text.
+            answer.nsid = nsid.split_once("(\"").and_then(|(_, text)| text.strip_suffix("\")")).map(str::to_owned);
+        } else if let Some(server) = line.strip_prefix(";; SERVER: ") {
+            answer.by_tcp = server.ends_with("(TCP)");
+        } else if let Some((_, bytes)) = line.split_once("MSG SIZE  rcvd: ") {
+            answer.bytes = bytes.parse().ok()?;
         } else if line.starts_with(";; ") {
-            in_answer = line.starts_with(";; ANSWER SECTION");
-        } else if in_answer && !line.is_empty() && !line.starts_with(';') {
-            answer.records.push(record(line)?);
+            section = [";; ANSWER SECTION", ";; AUTHORITY SECTION"].into_iter().position(|start| line.starts_with(start));
+        } else if !line.is_empty() && !line.starts_with(';') {
+            match section {
+                Some(0) => answer.records.push(record(line)?),
+                Some(1) => answer.authority.push(record(line)?),
+                Some(_) | None => {}
+            }
         }
     }
     has_header.then_some(answer)

@@ -63,6 +63,8 @@ impl Span {
 #[derive(Debug)]
 pub(crate) struct Kernel {
     log: Arc<Log<Change>>,
+    /// Every word about an address, also those that change nothing: with them an address is added that is there.
+    words: Arc<Log<(Instant, u8, IpAddr)>>,
     start: Instant,
     _thread: Background,
 }
@@ -72,10 +74,11 @@ impl Kernel {
     pub(crate) fn record(topology: &Topology) -> io::Result<Self> {
         let start = Instant::now();
         let log = Arc::new(Log::new("kernel addresses"));
-        let mut recorder = Recorder::open(topology)?;
+        let words = Arc::new(Log::new("words about kernel addresses"));
+        let mut recorder = Recorder::open(topology, Arc::clone(&words))?;
         log.extend(recorder.resynchronize()?);
         let thread = Background::start(&log, move |log, stop| recorder.run(log, stop))?;
-        Ok(Self { log, start, _thread: thread })
+        Ok(Self { log, words, start, _thread: thread })
     }
 
     /// Who has the address, as far as the record goes.
@@ -114,6 +117,11 @@ impl Kernel {
     pub(crate) fn doubled(&self, address: IpAddr, from: Instant, hosts: &[u8]) -> Result<Option<Span>, ObserverError> {
         let several = |span: &Span| span.holders.iter().filter(|holder| hosts.contains(holder)).count() > 1;
         Ok(self.spans(address)?.into_iter().find(|span| span.until > from && several(span)))
+    }
+
+    /// Which addresses of which hosts the kernels have said anything about since then.
+    pub(crate) fn touched(&self, since: Instant) -> Result<BTreeSet<(u8, IpAddr)>, ObserverError> {
+        self.words.read(|words| words.iter().filter(|(at, ..)| *at >= since).map(|(_, host, address)| (*host, *address)).collect())
     }
 
     /// All changes, of all addresses.
@@ -191,11 +199,12 @@ fn spans<'a>(changes: impl Iterator<Item = &'a Change>, start: Instant, end: Ins
 struct Recorder {
     socket: Socket,
     namespaces: Vec<(u8, Arc<Namespace>)>,
+    words: Arc<Log<(Instant, u8, IpAddr)>>,
     has: BTreeSet<(u8, IpAddr)>,
 }
 
 impl Recorder {
-    fn open(topology: &Topology) -> io::Result<Self> {
+    fn open(topology: &Topology, words: Arc<Log<(Instant, u8, IpAddr)>>) -> io::Result<Self> {
         // RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR.
         const GROUPS: u32 = 0x10 | 0x100;
         let socket = topology.fabric().run(|| {
@@ -208,7 +217,7 @@ impl Recorder {
             io::Result::Ok(socket)
         })??;
         let namespaces = topology.hosts().map(|(number, host)| (number, Arc::clone(host.namespace()))).collect();
-        Ok(Self { socket, namespaces, has: BTreeSet::new() })
+        Ok(Self { socket, namespaces, words, has: BTreeSet::new() })
     }
 
     fn run(&mut self, log: &Log<Change>, stop: &PipeReader) -> io::Result<()> {
@@ -254,6 +263,7 @@ impl Recorder {
             return None;
         };
         let (host, address) = service_address(message)?;
+        self.words.extend([(Instant::now(), host, address)]);
         // A refresh of its lifetime adds an address that is there.
         let differs = match kind {
             ChangeKind::Added => self.has.insert((host, address)),

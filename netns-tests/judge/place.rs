@@ -56,6 +56,16 @@ pub(crate) fn has_not_moved(kernel: &Kernel, since: Instant, concerns: impl Fn(&
     }
 }
 
+/// No kernel has said a word since then about an address other than the ones that are `meant`, each on its host: not even
+/// that one was put there again that was there.
+pub(crate) fn is_untouched(kernel: &Kernel, since: Instant, meant: &[(u8, IpAddr)]) -> Outcome {
+    let touched: Vec<(u8, IpAddr)> = kernel.touched(since)?.into_iter().filter(|touched| !meant.contains(touched)).collect();
+    if touched.is_empty() {
+        return Ok(());
+    }
+    Err(Verdict::new(Finding::Moved, format!("netlink events about {touched:?}, meant were {meant:?}")).into())
+}
+
 /// At no time since then did two of these hosts, which hear each other, have one of the addresses.
 pub(crate) fn never_doubled(kernel: &Kernel, addresses: impl IntoIterator<Item = IpAddr>, since: Instant, hosts: &[u8]) -> Outcome {
     for address in addresses {

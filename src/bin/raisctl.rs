@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use raisd::config::{self, KeyError};
 use raisd::node::simulate::{Assumptions, SimulateError, simulate};
 use raisd::operator::client::{Client, ClientError};
+use raisd::operator::delegation::{DelegationError, Delegations};
 use raisd::operator::drain::drain;
+use raisd::operator::keys::KeyStatus;
 use raisd::operator::simulate::{self as simulation, StateFileError};
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
@@ -23,6 +25,7 @@ use raisd::ports::api::call::{
 };
 use raisd::types::item::ServiceAddress;
 use raisd::types::view::View;
+use raisd::wire::seal::KeyUse;
 use serde::Serialize;
 
 /// Shows and steers the raisd of this host.
@@ -57,7 +60,10 @@ enum Command {
     Zone {
         #[command(flatten)]
         groups: Groups,
-        /// The daemon's JSON as it is
+        /// The lines that the zone above needs, each listed name server asked; BIND loads them as they are
+        #[arg(long)]
+        delegation: bool,
+        /// The daemon's JSON as it is; of a delegation what is printed
         #[arg(long)]
         json: bool,
     },
@@ -166,11 +172,33 @@ enum Command {
         #[command(flatten)]
         groups: Groups,
     },
+    /// Have the daemon read its configuration again; a wrong one changes nothing and is exit code 2
+    Reload,
     /// Print a key file for a group, or add a key to one; needs no daemon
     Keygen {
         /// Add a key that only receives to this file; a file that is not there is made, with mode 600
         #[arg(long, value_name = "FILE")]
         append: Option<PathBuf>,
+        /// Print a key that only receives: the first one of a group that had none
+        #[arg(long, conflicts_with = "append")]
+        receive: bool,
+    },
+    /// Which host has which keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Who can read what with which key; exit code 1 while some host could not read the newest
+    Status {
+        #[command(flatten)]
+        groups: Groups,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -218,7 +246,12 @@ enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
+    Delegation(#[from] DelegationError),
+    #[error(transparent)]
     Key(#[from] KeyError),
+    /// The text has said so already.
+    #[error("some host cannot read the newest key")]
+    KeyNotEverywhere,
     /// The text has said so already.
     #[error("an address is unserved or held twice")]
     NotWhole,
@@ -238,8 +271,12 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) if error.is_unreached() => 3,
-            Self::Key(_) | Self::Simulate(_) | Self::StateFile(_) | Self::UnknownGroup { .. } => 2,
-            Self::Client(_) | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
+            Self::Client(ClientError::Configuration(_))
+            | Self::Key(_)
+            | Self::Simulate(_)
+            | Self::StateFile(_)
+            | Self::UnknownGroup { .. } => 2,
+            Self::Client(_) | Self::Delegation(_) | Self::KeyNotEverywhere | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
         }
     }
 }
@@ -253,8 +290,11 @@ fn main() -> ExitCode {
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     match &failure {
-        Failure::NotWhole => {}
+        Failure::KeyNotEverywhere | Failure::NotWhole => {}
+        // With its places and carets, as it is.
+        Failure::Client(error @ ClientError::Configuration(_)) => eprintln!("{error}\n\nnothing is changed: the daemon goes on as before"),
         Failure::Client(_)
+        | Failure::Delegation(_)
         | Failure::Key(_)
         | Failure::Output(_)
         | Failure::Runtime(_)
@@ -275,7 +315,12 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&text)?;
             if exit_code && !status::is_whole(&status.value) { Err(Failure::NotWhole) } else { Ok(()) }
         }
-        Command::Zone { groups, json } => {
+        Command::Zone { groups, delegation: true, json } => {
+            let zones = client.zones(groups.group.as_deref()).await?;
+            let delegations = Delegations::ask(&zones.value).await?;
+            print(&if json { to_json(&delegations)? } else { delegations.to_zone_file() })
+        }
+        Command::Zone { groups, delegation: false, json } => {
             let zones = client.zones(groups.group.as_deref()).await?;
             print(&if json { zones.text } else { zone::render(&zones.value, Terminal::of_stdout()) })
         }
@@ -303,10 +348,24 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Rebalance { groups } => call(&client, &Rebalance { group: groups.group }).await,
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
-        Command::Keygen { append: None } => print(&config::key_file_text()?),
-        Command::Keygen { append: Some(path) } => {
+        Command::Reload => print(&format!("{}\n", client.reload().await?)),
+        Command::Keygen { append: None, receive } => {
+            let usage = if receive { KeyUse::Receive } else { KeyUse::Send };
+            print(&config::key_file_text(usage)?)
+        }
+        Command::Keygen { append: Some(path), receive: _ } => {
             let id = config::append_key(&path)?;
             print(&format!("key {} is in {}\n", id.0, path.display()))
+        }
+        Command::Key { command: KeyCommand::Status { groups, json } } => {
+            let view = client.status(groups.group.as_deref()).await?.value;
+            let status = KeyStatus::of(&view);
+            print(&if json {
+                status.json().map_err(|error| Failure::Output(error.into()))?
+            } else {
+                status.render(&view, Terminal::of_stdout())
+            })?;
+            if status.is_read_by_all() { Ok(()) } else { Err(Failure::KeyNotEverywhere) }
         }
     }
 }
@@ -343,6 +402,11 @@ fn detail(terminal: Terminal, all: bool) -> Detail {
 async fn call<C: Call>(client: &Client, call: &C) -> Result<(), Failure> {
     let message = client.call(call).await?;
     print(&format!("{message}\n"))
+}
+
+fn to_json(delegations: &Delegations) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(delegations).map_err(|error| Failure::Output(error.into()))?;
+    Ok(format!("{text}\n"))
 }
 
 fn print(text: &str) -> Result<(), Failure> {

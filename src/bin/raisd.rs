@@ -25,8 +25,8 @@ use tracing_subscriber::registry::LookupSpan;
 /// Where the log filter stands.
 const LOG_VARIABLE: &str = "RAISD_LOG";
 
-/// The name server logs two lines for each query, netlink one for each message it does not know.
-const LOG_DEFAULT: &str = "info,hickory_server=warn,hickory_proto=warn,netlink_proto=warn,netlink_packet_route=error";
+/// hickory logs lines for each query, and a warning for each option that a stranger garbles; netlink one for each message it does not know.
+const LOG_DEFAULT: &str = "info,hickory_server=warn,hickory_proto=error,netlink_proto=warn,netlink_packet_route=error";
 
 /// Usage, configuration, a missing right or port.
 const EXIT_UNUSABLE: u8 = 2;

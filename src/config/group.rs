@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::address::Addresses;
 use super::environment::{Environment, UserLookup};
 use super::fault::{Faults, Problem, Reported};
-use super::key;
+use super::key::{self, Sending};
 use super::probe::{Probes, check_program};
 use super::reader::{Placed, Reader, all, suggest};
 use super::scalar;
@@ -77,6 +77,7 @@ impl GroupRead {
         let tests = names(group, "tests", "test", &context.probes.test_names, faults);
         let loads = names(group, "loads", "load", &context.probes.load_names, faults);
         let protection = protection(group, context.environment, faults);
+        let keys = protection.as_ref().map(Protection::keys).map_err(|reported| *reported);
         let scripts = scripts(group, context.environment, faults);
         let announce = announce(group, faults);
 
@@ -89,7 +90,7 @@ impl GroupRead {
             let address = addresses.of_group(&name);
             let policy = GroupPolicy {
                 name: name.clone(),
-                interface: interface.clone(),
+                interface,
                 role: role?,
                 preferred: preferred?,
                 floating: floating?,
@@ -102,9 +103,10 @@ impl GroupRead {
                 has_release_script: scripts.release.is_some(),
                 script_timeout: scripts.timeout,
                 announce: announce?,
+                keys: keys?,
                 shared: shared?,
             };
-            let scripts = GroupScripts { group: name, interface, ..scripts };
+            let scripts = GroupScripts { group: name, ..scripts };
             Ok(GroupParts { policy, address, protection: protection?, scripts })
         };
         let parts = assemble();
@@ -228,11 +230,14 @@ fn names(group: &Reader<'_>, key: &str, what: &str, known: &BTreeSet<String>, fa
 fn protection(group: &Reader<'_>, environment: &Environment, faults: &mut Faults) -> Result<Protection, Reported> {
     let insecure = group.flag("insecure", false, faults)?;
     match (group.text("key_file", faults)?, insecure) {
-        (Some(path), false) => key::read(path, environment, faults).map(Protection::Keys),
+        (Some(path), false) => key::read(path, Sending::Needed, environment, faults).map(Protection::Keys),
         (None, true) => Ok(Protection::Insecure),
         (Some(path), true) => {
-            let problem = Problem::at(path.place, "the group has a key_file and insecure = true").expects("one of the two");
-            Err(faults.error(problem.help("remove insecure = true")))
+            let keys = key::read(path, Sending::Optional, environment, faults)?;
+            let place = group.place_of("insecure").unwrap_or(group.place);
+            let problem = Problem::at(place, "the group still hears hosts without a key, and so whoever pretends to be one");
+            faults.warning(problem.help("remove insecure = true when `raisctl key status` says that every host sends with a key"));
+            Ok(Protection::Transition(keys))
         }
         (None, false) => {
             let problem = Problem::at(group.place, "the group has neither a key_file nor insecure = true");
@@ -242,10 +247,9 @@ fn protection(group: &Reader<'_>, environment: &Environment, faults: &mut Faults
     }
 }
 
-/// The scripts; group and interface are filled in by the caller.
+/// The scripts; the group is filled in by the caller.
 fn scripts(group: &Reader<'_>, environment: &Environment, faults: &mut Faults) -> Result<GroupScripts, Reported> {
-    let mut scripts =
-        GroupScripts { group: String::new(), interface: String::new(), acquire: None, release: None, timeout: SCRIPT_TIMEOUT, user: None };
+    let mut scripts = GroupScripts { group: String::new(), acquire: None, release: None, timeout: SCRIPT_TIMEOUT, user: None };
     let Some(table) = group.table("scripts", &SCRIPTS, faults)? else { return Ok(scripts) };
     let script = |key: &str, faults: &mut Faults| {
         let Some(path) = table.path(key, faults)? else { return Ok(None) };

@@ -24,8 +24,16 @@ const KEYS_MAX: usize = 16;
 /// Others may not read it, and only the owner may write it.
 const MODE_FORBIDDEN: u32 = 0o037;
 
+/// Whether one of the keys has to be for sending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sending {
+    Needed,
+    /// The group is on its way to keys: until one is for sending, what is sent is for hosts without keys.
+    Optional,
+}
+
 /// Reads the key file that the configuration names.
-pub(super) fn read(path: Placed<&str>, environment: &Environment, faults: &mut Faults) -> Result<Vec<Key>, Reported> {
+pub(super) fn read(path: Placed<&str>, sending: Sending, environment: &Environment, faults: &mut Faults) -> Result<Vec<Key>, Reported> {
     let whole = directory_of(faults.file(path.place)).join(path.value);
     let shown = whole.display();
     let file = environment.read(&whole).map_err(|error| {
@@ -33,11 +41,11 @@ pub(super) fn read(path: Placed<&str>, environment: &Environment, faults: &mut F
         let help = format!("make one with: umask 077; raisctl keygen > {shown}; every host of the group needs the same");
         faults.error(problem.help(help))
     })?;
-    parse(&whole, file, Some(path.place), faults)
+    parse(&whole, file, Some(path.place), sending, faults)
 }
 
 /// Checks mode and content; `named_at`: where the configuration names the file.
-fn parse(path: &Path, file: FileFacts, named_at: Option<Place>, faults: &mut Faults) -> Result<Vec<Key>, Reported> {
+fn parse(path: &Path, file: FileFacts, named_at: Option<Place>, sending: Sending, faults: &mut Faults) -> Result<Vec<Key>, Reported> {
     let shown = path.display().to_string();
     let mut secrecy = Ok(());
     if file.mode & MODE_FORBIDDEN != 0 {
@@ -50,11 +58,11 @@ fn parse(path: &Path, file: FileFacts, named_at: Option<Place>, faults: &mut Fau
     }
     let text = tree::text_of(&shown, file.content, Exposure::Secret, faults)?;
     let root = tree::parse(shown, &text, Exposure::Secret, faults)?;
-    let keys = keys(&root, faults)?;
+    let keys = keys(&root, sending, faults)?;
     secrecy.map(|()| keys)
 }
 
-fn keys(root: &Table, faults: &mut Faults) -> Result<Vec<Key>, Reported> {
+fn keys(root: &Table, sending: Sending, faults: &mut Faults) -> Result<Vec<Key>, Reported> {
     let reader = Reader::open(&KEY_FILE, root, faults);
     let Some(value) = reader.value("key") else {
         return Err(faults.error(Problem::at(reader.place, "the file holds no key").expects("at least one table [[key]]")));
@@ -82,9 +90,10 @@ fn keys(root: &Table, faults: &mut Faults) -> Result<Vec<Key>, Reported> {
         })
         .collect();
     let keys: Vec<Key> = keys.into_iter().collect::<Result<_, _>>()?;
-    if keys.iter().all(|key| key.usage == KeyUse::Receive) {
+    if sending == Sending::Needed && keys.iter().all(|key| key.usage == KeyUse::Receive) {
         let problem = Problem::at(value.place, "no key is for sending").expects("use = \"send\" in one of them");
-        return Err(faults.error(problem));
+        let help = "to bring keys into a group that has none, set insecure = true beside key_file until every host has them";
+        return Err(faults.error(problem.help(help)));
     }
     Ok(keys)
 }
@@ -171,12 +180,12 @@ pub fn generate_key(usage: KeyUse, taken: &[KeyId]) -> Result<Key, KeyError> {
     }
 }
 
-/// The text of a key file with one key for sending, for `raisctl keygen`. It is a secret.
+/// The text of a key file with one key, for `raisctl keygen`. It is a secret.
 ///
 /// # Errors
 /// [`KeyError::Random`].
-pub fn key_file_text() -> Result<String, KeyError> {
-    Ok(file_text(&generate_key(KeyUse::Send, &[])?))
+pub fn key_file_text(usage: KeyUse) -> Result<String, KeyError> {
+    Ok(file_text(&generate_key(usage, &[])?))
 }
 
 fn file_text(key: &Key) -> String {
@@ -215,7 +224,7 @@ pub fn append_key(path: &Path) -> Result<KeyId, KeyError> {
     let facts = Environment::System.read(path).map_err(failed("read"))?;
     let ends_in_line = facts.content.is_empty() || facts.content.ends_with(b"\n");
     let mut faults = Faults::default();
-    let keys = match parse(path, facts, None, &mut faults) {
+    let keys = match parse(path, facts, None, Sending::Optional, &mut faults) {
         Ok(keys) if !faults.has_errors() => keys,
         Ok(_) | Err(_) => return Err(KeyError::File(ConfigErrors::of(faults.into_faults()))),
     };
@@ -253,17 +262,17 @@ mod tests {
 
     fn parsed(text: &str, mode: u32) -> Result<Vec<Key>, String> {
         let mut faults = Faults::default();
-        let result = parse(Path::new("/a.key"), FileFacts { content: text.as_bytes().to_vec(), mode }, None, &mut faults);
+        let result = parse(Path::new("/a.key"), FileFacts { content: text.as_bytes().to_vec(), mode }, None, Sending::Needed, &mut faults);
         result.map_err(|_| ConfigErrors::of(faults.into_faults()).to_string())
     }
 
     #[test]
     fn what_is_generated_can_be_read() {
-        let text = key_file_text().unwrap();
+        let text = key_file_text(KeyUse::Send).unwrap();
         let keys = parsed(&text, 0o600).unwrap();
         assert_eq!(keys.len(), 1);
         assert_eq!(keys.first().map(|key| key.usage), Some(KeyUse::Send));
-        assert_ne!(text, key_file_text().unwrap());
+        assert_ne!(text, key_file_text(KeyUse::Send).unwrap());
     }
 
     #[test]
@@ -329,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_group_may_read_what_only_the_owner_may_write() {
-        let text = key_file_text().unwrap();
+        let text = key_file_text(KeyUse::Send).unwrap();
         assert!(parsed(&text, 0o640).is_ok());
         for mode in [0o604, 0o660, 0o644, 0o601] {
             assert!(parsed(&text, mode).unwrap_err().contains("chmod 600 /a.key"), "{mode:o}");

@@ -66,7 +66,7 @@ fn a_minimal_file_has_the_defaults_of_the_reference() {
     assert_eq!(config.policy.host.id, HostId(IpAddr::from([10, 0, 0, 11])));
     assert_eq!(config.policy.host.name, "web1");
     let address = GroupAddress { tag: crate::wire::group_tag("www"), talk: Talk::Multicast("239.255.42.1:4242".parse().unwrap()) };
-    assert_eq!(config.control.groups, [address]);
+    assert_eq!(config.control.groups, [(GroupIndex(0), address)].into());
     let group = config.policy.groups.first().unwrap();
     assert_eq!(group.shared.heartbeat, Duration::from_millis(250));
     assert_eq!(group.shared.timeout, Duration::from_secs(1));
@@ -196,9 +196,9 @@ fn groups_are_in_the_order_of_their_names_in_every_part() {
     let config = fine(&text);
     let names: Vec<_> = config.policy.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["mail", "www"]);
-    assert_eq!(config.control.groups.first().map(|group| group.talk.port()), Some(7));
+    assert_eq!(config.control.groups.first_key_value().map(|(index, group)| (index.0, group.talk.port())), Some((0, 7)));
     assert_eq!(config.protection.first(), Some(&Protection::Insecure));
-    assert_eq!(config.scripts.iter().map(|scripts| scripts.interface.as_str()).collect::<Vec<_>>(), ["eth1", "eth0"]);
+    assert_eq!(config.scripts.iter().map(|scripts| scripts.group.as_str()).collect::<Vec<_>>(), ["mail", "www"]);
     let dns = config.dns.unwrap();
     assert_eq!(dns.listen, ["10.0.0.11:53".parse().unwrap()]);
     assert_eq!(dns.zones.iter().map(|(index, zone)| (index.0, zone.name.as_str())).collect::<Vec<_>>(), [(1, "www.example.")]);
@@ -302,7 +302,7 @@ fn table(section: &Section, before: &[&Section]) -> String {
             Preset::Needed { example } => format!("needed; `{example}`"),
             Preset::Off { only } => format!("`{only}`, the only value"),
             Preset::Table => String::from("none"),
-            Preset::Unset { otherwise, .. } => otherwise.to_owned(),
+            Preset::Unset { example, otherwise } => format!("{otherwise}; for example `{example}`"),
             Preset::Value(value) => format!("`{value}`"),
         };
         let scope = match key.scope {
@@ -335,6 +335,7 @@ fn the_reference_has_every_reason_and_variable() {
         Reason::RemovedByOthers,
         Reason::Stopped,
         Reason::NotAccepted,
+        Reason::Reconfigured,
         Reason::TestFailed,
     ];
     for reason in reasons {
@@ -355,6 +356,7 @@ fn the_reference_has_every_reason_and_variable() {
             | Reason::Moved
             | Reason::Rebalanced
             | Reason::RemovedByOthers
+            | Reason::Reconfigured
             | Reason::Stopped
             | Reason::NotAccepted
             | Reason::TestFailed => assert!(reference.contains(&format!("\n| `{reason}` |")), "{reason}"),

@@ -90,6 +90,11 @@ pub enum Action {
         /// How.
         answer: Answer,
     },
+    /// A group that is configured no longer has given everything up and said goodbye: nothing more comes of it.
+    EndGroup {
+        /// The group.
+        group: GroupIndex,
+    },
     /// Everything has been given up and said: end the process with this exit code.
     Exit {
         /// 0: as asked; 1: another daemon uses this host's id.
@@ -122,6 +127,8 @@ pub struct ScriptJob {
     pub group: GroupIndex,
     /// Which script.
     pub action: ScriptAction,
+    /// Where the address is; a group's interface may have changed since it was put there.
+    pub interface: String,
     /// For what.
     pub item: Item,
     /// Prefix length; 0 for a data set.
@@ -189,7 +196,7 @@ pub enum Report {
     /// Trap: several live hosts prefer the same address; `kept` counts as its preferred host.
     Conflict { item: Item, kept: HostId },
     /// Group-wide keys differ from the leader's.
-    ConfigurationDiffers { host: HostId },
+    ConfigurationDiffers { host: HostId, keys: Vec<String> },
     /// Trap: another daemon uses this host's id and started earlier; this one gives everything up and stops.
     DuplicateId { boot: String },
     /// An item is held by several hosts; `kept` keeps it.
@@ -198,8 +205,14 @@ pub enum Report {
     DutyChanged { duty: crate::types::host::Duty, why: String },
     /// An address is known no longer.
     Expired { item: Item, why: String },
+    /// This host goes by the leader's values of group-wide keys.
+    Follows { leader: HostId, ruling: crate::types::policy::Ruling },
     /// The operator of host `by` has the group frozen: no address moves for so long.
     Frozen { by: HostId, left: Duration },
+    /// A group that was not configured before begins: this host listens before it leads or acquires.
+    GroupBegins,
+    /// A group that is configured no longer has given everything up and said goodbye.
+    GroupEnded,
     /// A host said goodbye.
     HostLeft { host: HostId, name: String },
     /// A host is heard for the first time, or again.

@@ -1,7 +1,12 @@
 //! What happens to this host: everything that the core is told, and nothing else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::action::StoredGroup;
+use crate::types::host::BootId;
 use crate::types::item::{Item, ServiceAddress};
 use crate::types::message::{Record, Sender};
+use crate::types::policy::NodePolicy;
 
 /// Numbers the operations that the core asks for; each is answered exactly once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -11,7 +16,8 @@ pub struct OpId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Token(pub u64);
 
-/// A group's place in [`crate::types::policy::NodePolicy::groups`].
+/// A group's place in this daemon. At start they are numbered in the order of [`NodePolicy::groups`]; a group that begins
+/// later gets a number that none had before, so that what is said late of one that has ended reaches nobody.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct GroupIndex(pub usize);
 
@@ -52,8 +58,49 @@ pub enum Event {
         /// For what.
         request: Request,
     },
+    /// The configuration was read again, is valid, and holds from here on. Boxed: by far the largest.
+    Reloaded(Box<Reload>),
     /// The daemon is told to stop.
     Stopped,
+}
+
+/// A configuration in place of the one before.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Reload {
+    /// All of it. The host's id is the same as before.
+    pub policy: NodePolicy,
+    /// Where each of its groups is, in their order. A group of before that is not among them is given up.
+    pub places: Vec<GroupPlace>,
+    /// How the interfaces are that it names.
+    pub links: BTreeMap<String, Link>,
+    /// Tests that probe something else than before, or otherwise: their results in a row start again.
+    pub changed_tests: BTreeSet<String>,
+}
+
+/// Where a group of a new configuration is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupPlace {
+    /// It goes on.
+    Stays(GroupIndex),
+    /// It begins, at once or when a group of the same name that is being given up has ended.
+    Begins {
+        /// Its place, which no other group had.
+        group: GroupIndex,
+        /// Drawn for it: the group's farewell, if it was here before, has ended the boot that it had then.
+        boot: BootId,
+        /// What it kept on disk.
+        stored: StoredGroup,
+    },
+}
+
+impl GroupPlace {
+    /// Its number.
+    #[must_use]
+    pub fn group(&self) -> GroupIndex {
+        match self {
+            Self::Stays(group) | Self::Begins { group, .. } => *group,
+        }
+    }
 }
 
 /// One datagram that was opened: authentic, of this group, not too old, perhaps a duplicate.

@@ -68,6 +68,28 @@ impl Probed {
         Self { tests: policies.iter().map(|policy| (policy.name.clone(), test(policy))).collect(), loads: BTreeMap::new() }
     }
 
+    /// Takes up other tests. One that stays keeps its state, also if it probes something else from here on (`changed`): then
+    /// only its results in a row start again. One that is added counts as passing until it has failed `fall` times in a row,
+    /// since a host that serves must not give up what it has for want of a first result. Loads that no group names are forgotten.
+    pub(crate) fn reconfigure(&mut self, policies: &[TestPolicy], changed: &BTreeSet<String>, loads: &BTreeSet<String>) {
+        let mut before = std::mem::take(&mut self.tests);
+        for policy in policies {
+            let mut test = before.remove(&policy.name).unwrap_or_else(|| Test {
+                policy: policy.clone(),
+                verdict: Verdict::Passing,
+                passes: 0,
+                failures: 0,
+                why: None,
+            });
+            if changed.contains(&policy.name) {
+                (test.passes, test.failures) = (0, 0);
+            }
+            test.policy = policy.clone();
+            self.tests.insert(policy.name.clone(), test);
+        }
+        self.loads.retain(|name, _| loads.contains(name));
+    }
+
     /// Takes a result; one of a test that is not configured changes nothing.
     pub(crate) fn take_result(&mut self, name: &str, result: TestResult) {
         if let Some(test) = self.tests.get_mut(name) {
@@ -153,6 +175,35 @@ mod tests {
         assert!(matches!(probed.health(&names()), Health::Failing { .. }));
         probed.take_result("web", TestResult::Passed);
         assert_eq!(probed.health(&names()), Health::Passing);
+    }
+
+    #[test]
+    fn a_test_that_stays_keeps_its_state_and_one_that_is_added_passes_until_it_has_fallen() {
+        let mut probed = probed();
+        for result in [failed(), failed(), failed(), TestResult::Passed] {
+            probed.take_result("web", result);
+        }
+        let policies = ["new", "web"].map(|name| TestPolicy { name: name.into(), rise: 2, fall: 2 });
+        probed.reconfigure(&policies, &["web".to_owned()].into(), &BTreeSet::new());
+        assert!(matches!(probed.health(&names()), Health::Failing { .. }), "it goes on failing");
+        probed.take_result("web", TestResult::Passed);
+        assert!(matches!(probed.health(&names()), Health::Failing { .. }), "the pass of the former probe does not count");
+        probed.take_result("web", TestResult::Passed);
+        assert_eq!(probed.health(&names()), Health::Passing);
+
+        let new = ["new".to_owned()].into();
+        assert_eq!(probed.health(&new), Health::Passing);
+        probed.take_result("new", failed());
+        assert_eq!(probed.health(&new), Health::Passing);
+        probed.take_result("new", failed());
+        assert!(matches!(probed.health(&new), Health::Failing { .. }));
+    }
+
+    #[test]
+    fn a_host_that_has_not_passed_a_test_since_its_start_does_not_pass_by_a_reload() {
+        let mut probed = probed();
+        probed.reconfigure(&[TestPolicy { name: "web".into(), rise: 1, fall: 1 }], &BTreeSet::new(), &BTreeSet::new());
+        assert_eq!(probed.health(&names()), Health::Unknown { test: "web".into() });
     }
 
     #[test]

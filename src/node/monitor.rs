@@ -27,6 +27,7 @@ pub(crate) mod meters;
 mod obey;
 pub(crate) mod operator;
 mod orders;
+mod pace;
 pub(crate) mod peers;
 pub(crate) mod published;
 pub(crate) mod returns;
@@ -35,6 +36,7 @@ mod tables;
 pub(crate) mod transmit;
 pub(crate) mod wishes;
 pub(crate) mod zone;
+mod zone_view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,22 +49,25 @@ use self::episodes::Episodes;
 use self::freezing::Freezing;
 use self::hearing::Windows;
 use self::holding::{Holdings, Manner};
-use self::hosts::{Changes, Datagram, Hosts, Notice};
+use self::hosts::{Changes, Datagram, Host, Hosts, Notice};
 use self::items::{Claims, Items};
 use self::meters::Meters;
+use self::pace::Pace;
 use self::peers::{Circle, Peers};
 use self::published::{News, Published};
 use self::transmit::{Parts, Transmit};
 use self::wishes::Wishes;
 use super::action::{Action, Report, StoredGroup, Unicast};
 use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
+use super::reload::{Found, Surroundings};
 use super::requests::Known;
 use super::turn::{Row, Turn, Waiter};
 use crate::types::host::{BootId, Duty, Extent, FailedAcquire, HostDetail, HostHead, HostId, HostItem, Incarnation, Role, Sequence};
 use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
 use crate::types::message::{CommandKind, Message, MessageKind, Record};
-use crate::types::policy::{AllFailed, GroupPolicy};
+use crate::types::policy::{AllFailed, GroupPolicy, HostPolicy, Ruling, SharedPolicy};
 use crate::types::time::Time;
+use crate::types::view::WithheldView;
 
 /// The state on disk is written at least so often: ages run on.
 const STORE_INTERVAL: Duration = Duration::from_secs(60);
@@ -91,11 +96,9 @@ pub(crate) struct Identity {
     pub(crate) boot: BootId,
     pub(crate) incarnation: Incarnation,
     pub(crate) started: Time,
-    pub(crate) name: String,
     pub(crate) software: String,
-    pub(crate) control: Vec<IpAddr>,
-    pub(crate) location: String,
-    pub(crate) capabilities: Vec<String>,
+    /// What its configuration says of it.
+    pub(crate) host: HostPolicy,
 }
 
 /// Why this host cannot serve, if it cannot.
@@ -145,6 +148,8 @@ pub(crate) struct Monitor {
     wishes: Wishes,
     freezing: Freezing,
     published: Published,
+    /// What the name server was last told of addresses that are not on the list.
+    withheld_told: Vec<WithheldView>,
     meters: Meters,
     own: OwnEntry,
     peers: Peers,
@@ -164,6 +169,9 @@ pub(crate) struct Monitor {
     /// The first `info` in which this host called itself settled, and when it was sent.
     settled_said: Option<(Sequence, Time)>,
     leader: Option<HostId>,
+    /// What this host goes by: the leader's values, or its own while it knows none.
+    ruling: Ruling,
+    pace: Pace,
     /// Since when this host has been fit to serve without a break.
     well_since: Option<Time>,
     /// Since when this host, as leader, has seen floating addresses uneven.
@@ -194,6 +202,7 @@ impl Monitor {
             stored: (items.extent(), published.serial, 0),
             items,
             published,
+            withheld_told: Vec::new(),
             holdings: Holdings::default(),
             commands: Commands::default(),
             wishes: Wishes::default(),
@@ -219,6 +228,8 @@ impl Monitor {
             settled: false,
             settled_said: None,
             leader: None,
+            ruling: policy.shared.ruling(),
+            pace: Pace::new(now, policy.shared.timeout),
             well_since: None,
             uneven_since: None,
             rivals: BTreeSet::new(),
@@ -241,7 +252,7 @@ impl Monitor {
         let is_all = self.turn_deadline(turn.now) <= turn.now;
         self.ticked_at = turn.now;
         if is_all {
-            self.hosts.tick(turn.now, self.policy.shared.heartbeat);
+            self.hosts.tick(turn.now, self.ruling.heartbeat);
             self.settle_turn(turn);
         } else {
             self.holdings.announce_due(turn, &self.policy);
@@ -254,6 +265,7 @@ impl Monitor {
         let (about_group, about_hosts): (Vec<Record>, Vec<Record>) = records.into_iter().partition(is_about_group);
         let waits = self.leader == Some(self.identity.id) && !self.is_known_settled(turn.now);
         let mut changes = self.hosts.hear(turn.now, Datagram { network, way, sender, number, arrival }, about_hosts);
+        self.note_pace(turn.now);
         if changes.matters {
             // Before his commands are looked at, whoever leads by now is to be known.
             self.follow_leader(turn);
@@ -262,7 +274,7 @@ impl Monitor {
         let is_proved = self.hosts.get(sender.host).is_some_and(|host| host.is_live() && host.head.boot == sender.boot);
         if is_proved {
             for record in about_group {
-                self.take_group_record(turn, record, &mut changes);
+                self.take_group_record(turn, sender.host, record, &mut changes);
             }
         }
         self.unproved += u64::from(changes.unproved);
@@ -277,10 +289,14 @@ impl Monitor {
         }
     }
 
-    fn take_group_record(&mut self, turn: &mut Turn<'_>, record: Record, changes: &mut Changes) {
+    fn take_group_record(&mut self, turn: &mut Turn<'_>, from: HostId, record: Record, changes: &mut Changes) {
         match record {
             Record::Addresses(addresses) => {
+                let by_leader = self.leader == Some(from);
                 for address in addresses {
+                    if by_leader {
+                        self.items.follow_lifetime(&address.item, address.lifetime);
+                    }
                     changes.matters |= self.items.merge(turn.now, address);
                 }
             }
@@ -339,7 +355,7 @@ impl Monitor {
 
     /// This host is at other control addresses than it said.
     pub(crate) fn set_control(&mut self, turn: &mut Turn<'_>, control: Vec<IpAddr>) {
-        self.identity.control = control;
+        self.identity.host.control = control;
         self.own.set_detail(detail(&self.policy, &self.identity, self.link));
         self.transmit.hasten();
         self.settle_turn(turn);
@@ -376,9 +392,11 @@ impl Monitor {
     }
 
     /// An address is on the service interface no longer.
-    pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
-        self.foreign.remove(&address);
-        self.holdings.lose_address(turn, &self.policy, &Item::Address(address.address));
+    pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, interface: &str, address: ServiceAddress) {
+        if self.policy.interface == interface {
+            self.foreign.remove(&address);
+        }
+        self.holdings.lose_address(turn, &self.policy, interface, &Item::Address(address.address));
         self.settle_soon(turn);
     }
 
@@ -412,7 +430,7 @@ impl Monitor {
     /// The loop did not run for `late`: what was missed must not count as silence, and nothing is decided on what is old.
     pub(crate) fn stall(&mut self, turn: &mut Turn<'_>, late: Duration) {
         self.hosts.excuse(late);
-        if late >= self.policy.shared.timeout {
+        if late >= self.ruling.timeout {
             self.listening_since = turn.now;
             if self.settled {
                 self.settled = false;
@@ -458,6 +476,52 @@ impl Monitor {
         Known::Done(format!("host {id} is forgotten here"))
     }
 
+    // ---- another configuration ----
+
+    /// A group that begins while the daemon runs: what others learnt from events before.
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, surroundings: Surroundings, unreachable: Option<String>) {
+        self.take_surroundings(surroundings);
+        self.unreachable = unreachable;
+        self.settle_turn(turn);
+    }
+
+    /// Goes on with another configuration. What it says of addresses that are held is brought about by this host only where
+    /// it concerns this host alone; where they belong is the leader's affair, as ever.
+    pub(super) fn reconfigure(&mut self, turn: &mut Turn<'_>, policy: GroupPolicy, surroundings: Surroundings) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        let is_moved = before.interface != self.policy.interface;
+        self.take_surroundings(surroundings);
+        if is_moved || (before.role, self.policy.role) == (Role::Server, Role::Observer) {
+            self.holdings.release_all(turn, &self.policy, Reason::Reconfigured, Manner::Orderly);
+        }
+        if before.announce.method != self.policy.announce.method {
+            self.holdings.change_announcing(turn.now, &self.policy);
+        }
+        if before != self.policy {
+            // It may have mended the cause of failed acquires.
+            self.holdings.forget_failures();
+        }
+        self.transmit.hasten();
+        self.settle_turn(turn);
+        if self.published.is_known {
+            // A name server that listens from here on, or another name of the zone, has nothing to answer yet.
+            self.publish(turn);
+        }
+    }
+
+    fn take_surroundings(&mut self, surroundings: Surroundings) {
+        let Surroundings { host, health, load, interface } = surroundings;
+        let before = std::mem::replace(&mut self.identity.host, host);
+        if before.control != self.identity.host.control {
+            self.hosts.forget_networks();
+        }
+        (self.health, self.load) = (health, load);
+        if let Some(Found { link, foreign }) = interface {
+            (self.link, self.foreign) = (link, foreign);
+        }
+        self.own.set_detail(detail(&self.policy, &self.identity, self.link));
+    }
+
     // ---- the order of a turn ----
 
     /// Settles the turn at once, or, while events of a thousand addresses come in a row, once for many of them. What the
@@ -488,7 +552,7 @@ impl Monitor {
 
     /// Two hasty messages are at least so far apart: each is a turn, and may say something of every address.
     fn haste_gap(&self) -> Duration {
-        (self.policy.shared.heartbeat / 50).clamp(HASTE_GAP_MIN, HASTE_GAP_MAX).max(self.settle_gap())
+        (self.beat_length() / 50).clamp(HASTE_GAP_MIN, HASTE_GAP_MAX).max(self.settle_gap())
     }
 
     /// Brings everything to where it belongs after whatever happened.
@@ -498,6 +562,7 @@ impl Monitor {
         if self.transmit.is_beat_due(now) {
             self.beat(turn);
         }
+        self.note_pace(now);
         self.report_notices(turn);
         self.follow_ways(turn);
         self.heed_health(turn);
@@ -505,6 +570,7 @@ impl Monitor {
         self.take_claims(now, &claims);
         self.note_settled(turn);
         self.follow_leader(turn);
+        self.go_by_ruling(turn);
         self.note_frozen(turn);
         if self.leader == Some(self.identity.id) {
             self.lead(turn, &claims);
@@ -530,10 +596,11 @@ impl Monitor {
 
     /// The heartbeat: with whatever event it comes.
     fn beat(&mut self, turn: &mut Turn<'_>) {
-        self.holdings.beat(turn, &self.policy);
+        self.holdings.beat(turn);
         self.items.drop_tombstones(turn.now);
+        self.publish_reasons(turn);
         self.transmit.hasten();
-        self.transmit.move_beat(turn.now, self.policy.shared.heartbeat);
+        self.transmit.move_beat(turn.now, self.beat_length());
     }
 
     /// A failed test schedules the orderly release of all that is held; said once per episode.
@@ -544,7 +611,7 @@ impl Monitor {
         }
         let is_well = self.is_ok();
         self.well_since = if is_well { self.well_since.or(Some(turn.now)) } else { None };
-        let gives_up = match self.policy.shared.all_failed {
+        let gives_up = match self.ruling.all_failed {
             AllFailed::Release => true,
             AllFailed::Keep => false,
         };
@@ -594,12 +661,12 @@ impl Monitor {
     }
 
     fn settles_at(&self) -> Time {
-        self.listening_since.plus(self.policy.shared.timeout).plus(self.policy.shared.heartbeat)
+        let slowest = self.slowest();
+        self.listening_since.plus(slowest.timeout).plus(slowest.heartbeat)
     }
 
     fn follow_leader(&mut self, turn: &mut Turn<'_>) {
-        let fresh = self.transmit.oldest_within(turn.now, self.policy.shared.timeout);
-        let leader = leadership::leader(self.identity.id, self.settled, &self.hosts, fresh);
+        let leader = leadership::leader(self.identity.id, self.settled, &self.hosts, self.oldest_fresh());
         if leader != self.leader {
             turn.report(Report::LeaderChanged { leader, was: self.leader });
             self.leader = leader;
@@ -607,13 +674,61 @@ impl Monitor {
         }
     }
 
+    /// The leader's values rule. Who follows says so in its own head, for those who do not hear the leader.
+    fn go_by_ruling(&mut self, turn: &mut Turn<'_>) {
+        let own = self.policy.shared.ruling();
+        let leader = self.leader.filter(|leader| *leader != self.identity.id).and_then(|leader| self.hosts.get(leader));
+        let ruling = leader.map_or(own, Host::ruling);
+        if ruling == self.ruling {
+            return;
+        }
+        if let Some(leader) = leader.map(|host| host.head.id) {
+            turn.report(Report::Follows { leader, ruling });
+        }
+        if ruling.heartbeat > self.ruling.heartbeat {
+            self.pace.slow_down(self.transmit.next_sequence(), self.ruling.heartbeat);
+        }
+        self.ruling = ruling;
+        self.hosts.set_timeout(ruling.timeout);
+        self.transmit.change_heartbeat(turn.now, self.beat_length());
+        self.transmit.hasten();
+    }
+
+    fn note_pace(&mut self, now: Time) {
+        self.pace.note(now, self.slowest().timeout);
+        if self.pace.unheard().is_some_and(|said| self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said))) {
+            self.pace.slowed_down();
+        }
+    }
+
+    /// The oldest `info` of ours that counts: what others answer to an older one is stale.
+    fn oldest_fresh(&self) -> Sequence {
+        self.transmit.oldest_since(self.pace.fresh_since())
+    }
+
+    /// How often this host sends: as often as any live host counts on. Everybody slows down when everybody is patient.
+    pub(super) fn beat_length(&self) -> Duration {
+        let goes_by = self.hosts.live().map(|(_, host)| host.ruling().heartbeat).fold(self.ruling.heartbeat, Duration::min);
+        self.pace.heartbeat(goes_by)
+    }
+
+    /// The most patient that any live host is: what has to wait for others goes by it.
+    pub(super) fn slowest(&self) -> Ruling {
+        let slower = |one: Ruling, other: Ruling| Ruling {
+            heartbeat: one.heartbeat.max(other.heartbeat),
+            timeout: one.timeout.max(other.timeout),
+            all_failed: one.all_failed,
+        };
+        self.hosts.live().map(|(_, host)| host.ruling()).fold(self.ruling, slower)
+    }
+
     /// Whether everybody who hears this host has heard that it is settled. Hosts that started together settle together: each
     /// leads until it hears of a lower one, and what two leaders give out is held twice. Whoever has acknowledged follows the
     /// lowest, and whatever another leader has told him before is in the `info` that acknowledges.
     fn is_known_settled(&self, now: Time) -> bool {
         let Some((said, at)) = self.settled_said else { return self.hosts.live().next().is_none() };
-        let fresh = self.transmit.oldest_within(now, self.policy.shared.timeout);
-        now >= at.plus(self.policy.shared.heartbeat * ACKNOWLEDGED_HEARTBEATS)
+        let fresh = self.oldest_fresh();
+        now >= at.plus(self.slowest().heartbeat * ACKNOWLEDGED_HEARTBEATS)
             || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said) || !self.hosts.hears_us(host, fresh))
     }
 
@@ -624,10 +739,12 @@ impl Monitor {
             return;
         }
         self.commands.settle(now, &self.hosts);
+        self.items.rule_lifetime(self.policy.shared.orphan_lifetime);
         for (item, why) in self.expired_items(now, claims) {
             self.items.expire(&item);
             turn.report(Report::Expired { item, why });
         }
+        let slowest = self.slowest().heartbeat;
         let own = self.own_items(now);
         let mut tables = self.tables(now, &own);
         tables.evening = self.evening(now, &tables);
@@ -650,14 +767,23 @@ impl Monitor {
                 self.commands.note_given(&decision.item, decision.epoch);
                 self.obey_own(turn, decision);
             } else if let Some(host) = self.hosts.get(decision.to) {
-                self.commands.issue(now, self.policy.shared.heartbeat, decision, host);
+                self.commands.issue(now, slowest, decision, host);
             }
         }
         if outcome.decisions.iter().any(|decision| decision.to != self.identity.id) {
             self.send_commands(turn);
         }
         self.decide_zone(turn, &own);
-        self.episodes.configurations(turn, self.policy.shared.config_hash(), &self.hosts);
+        self.report_differences(turn);
+    }
+
+    /// Group-wide keys that differ from the leader's, this host's.
+    fn report_differences(&mut self, turn: &mut Turn<'_>) {
+        let own = self.policy.shared.config_hash();
+        let differing = self.hosts.live().filter(|(_, host)| host.head.config_hash != own);
+        let keys = |host: &Host| host.entry.detail().map(|detail| differing_keys(detail, self.own.detail()));
+        let differing = differing.map(|(id, host)| (id, keys(host))).collect();
+        self.episodes.configurations(turn, differing);
     }
 
     /// Whether floating addresses are evened out: when they have been uneven for so long.
@@ -685,9 +811,24 @@ impl Monitor {
         }
     }
 
-    fn publish(&self, turn: &mut Turn<'_>) {
+    fn publish(&mut self, turn: &mut Turn<'_>) {
         if let Some(zone) = self.zone_view() {
+            self.withheld_told = zone.withheld.clone();
             turn.act(Action::PublishZone { group: self.index, zone });
+        }
+    }
+
+    /// The name server says why addresses are withheld, which changes without the list: at most a heartbeat later it knows.
+    fn publish_reasons(&mut self, turn: &mut Turn<'_>) {
+        let is_listed = |item: &Item| item.address().is_some_and(|address| self.published.addresses.contains(&address));
+        // Mostly nothing is withheld, and nothing needs to be worked out.
+        let has_nothing_to_say =
+            self.withheld_told.is_empty() && self.items.living().all(|(item, known)| known.preferred_host.is_none() || is_listed(item));
+        if has_nothing_to_say || !self.published.is_current() {
+            return;
+        }
+        if self.zone_view().is_some_and(|zone| zone.withheld != self.withheld_told) {
+            self.publish(turn);
         }
     }
 
@@ -771,7 +912,7 @@ impl Monitor {
             self.transmit.hasten();
         }
         let lost = self.lost_multicast(turn.now);
-        self.episodes.multicast(turn, &self.identity.control, lost, &self.hosts, self.windows());
+        self.episodes.multicast(turn, &self.identity.host.control, lost, &self.hosts, self.windows());
     }
 
     /// The control networks on which hosts are heard, though not by the multicast that they send: the names of these hosts.
@@ -780,9 +921,10 @@ impl Monitor {
         if !self.policy.multicast {
             return lost;
         }
-        let (timeout, windows) = (self.policy.shared.timeout, self.windows());
+        let (slowest, windows) = (self.slowest(), self.windows());
+        let timeout = slowest.timeout;
         // All that are lost by the same cause are told together, though some are missed a heartbeat before others.
-        let sure = timeout + self.policy.shared.heartbeat;
+        let sure = timeout + slowest.heartbeat;
         let mut is_sure = BTreeSet::new();
         let sends_it = |host: &&hosts::Host| host.entry.detail().is_some_and(|detail| detail.multicast);
         for host in self.hosts.live().map(|(_, host)| host).filter(sends_it) {
@@ -796,18 +938,19 @@ impl Monitor {
     }
 
     pub(super) fn windows(&self) -> Windows {
-        transmit::windows(self.policy.shared.heartbeat, self.policy.shared.timeout)
+        let slowest = self.slowest();
+        transmit::windows(slowest.heartbeat, slowest.timeout)
     }
 
     fn circle(&self) -> Circle<'_> {
         Circle {
             me: self.identity.id,
             boot: self.identity.boot,
-            control: &self.identity.control,
+            control: &self.identity.host.control,
             policy: &self.policy,
             hosts: &self.hosts,
             windows: self.windows(),
-            timeout: self.policy.shared.timeout,
+            timeout: self.ruling.timeout,
             settled: self.settled,
         }
     }
@@ -873,6 +1016,7 @@ impl Monitor {
             frozen: self.frozen(now),
             restarting: false,
             config_hash: self.policy.shared.config_hash(),
+            ruling: self.ruling,
             load: self.load.load,
             capacity: self.load.capacity,
             promise: None,
@@ -904,7 +1048,7 @@ impl Monitor {
         let parts = Parts {
             me: self.identity.id,
             boot: self.identity.boot,
-            timeout: self.policy.shared.timeout,
+            timeout: self.pace.window(),
             windows,
             introduces,
             hosts: &self.hosts,
@@ -958,6 +1102,11 @@ impl Monitor {
         }
     }
 
+    /// Whether everything is being given up, or has been.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.stop != Stop::Running
+    }
+
     /// Whether a stop has come to its end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop == Stop::Stopped
@@ -980,15 +1129,19 @@ impl Monitor {
     pub(crate) fn store(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
         self.store_at = turn.now.plus(STORE_INTERVAL);
         let op = turn.operations.begin(waiter);
-        let state = StoredGroup {
+        turn.act(Action::StoreGroup { op, group: self.index, state: self.kept(turn.now) });
+    }
+
+    /// What the group keeps when the daemon, or the group on this host, ends.
+    pub(super) fn kept(&self, now: Time) -> StoredGroup {
+        StoredGroup {
             duty: self.duty,
             duty_reason: self.duty_reason.clone(),
             zone_serial: self.published.serial,
             zone: self.published.addresses.iter().copied().collect(),
-            addresses: self.items.records(turn.now),
+            addresses: self.items.records(now),
             peers: self.peers.records(),
-        };
-        turn.act(Action::StoreGroup { op, group: self.index, state });
+        }
     }
 
     // ---- for the node ----
@@ -1005,13 +1158,12 @@ impl Monitor {
 
     /// When the next turn is to be settled.
     fn turn_deadline(&self, now: Time) -> Time {
-        let shared = &self.policy.shared;
         let running = self.stop == Stop::Running;
         let settles = (!self.settled && self.unreachable.is_none() && running).then(|| self.settles_at());
         let stores = running.then_some(self.store_at);
         let turn = self.unsettled.then(|| self.settles_turn_at());
         let back_offs = [self.commands.deadline(now), self.holdings.failures().deadline(now)];
-        let all = [self.hosts.deadline(shared.timeout), self.hosts.late_deadline(self.windows()), settles, stores, turn];
+        let all = [self.hosts.deadline(), self.hosts.late_deadline(self.windows()), settles, stores, turn];
         let operators = [self.wishes.deadline(), self.freezing.deadline(now)];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
         let soonest = all.into_iter().chain(back_offs).chain(operators).flatten().filter(|time| *time > self.ticked_at).min();
@@ -1021,6 +1173,19 @@ impl Monitor {
 
     pub(crate) fn policy(&self) -> &GroupPolicy {
         &self.policy
+    }
+
+    /// Its boot and incarnation, which may be another than those of other groups of this host.
+    pub(super) fn start(&self) -> (BootId, Incarnation) {
+        (self.identity.boot, self.identity.incarnation)
+    }
+
+    pub(super) fn unreachable(&self) -> Option<String> {
+        self.unreachable.clone()
+    }
+
+    pub(super) fn foreign(&self) -> BTreeSet<ServiceAddress> {
+        self.foreign.clone()
     }
 
     pub(crate) fn duty(&self) -> Duty {
@@ -1053,13 +1218,22 @@ fn detail(policy: &GroupPolicy, identity: &Identity, link: Link) -> HostDetail {
         Link::Absent | Link::Down => None,
     };
     HostDetail {
-        name: identity.name.clone(),
+        name: identity.host.name.clone(),
         software: identity.software.clone(),
-        control: identity.control.clone(),
+        control: identity.host.control.clone(),
         multicast: policy.multicast,
         mac,
         accept: policy.accept.clone(),
-        location: identity.location.clone(),
-        capabilities: identity.capabilities.clone(),
+        location: identity.host.location.clone(),
+        capabilities: identity.host.capabilities.clone(),
+        config: policy.shared.key_hashes(),
+        keys: policy.keys.clone(),
     }
+}
+
+/// The names of the group-wide keys that two hosts have different values of, as far as both say. Nothing if they differ in
+/// a key that this version does not know.
+fn differing_keys(one: &HostDetail, other: &HostDetail) -> Vec<String> {
+    let pairs = one.config.iter().zip(&other.config).zip(SharedPolicy::KEYS);
+    pairs.filter(|((one, other), _)| one != other).map(|(_, name)| name.to_owned()).collect()
 }

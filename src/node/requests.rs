@@ -50,10 +50,10 @@ impl Node {
 
     /// The groups that a request means, or why there are none.
     fn groups(&self, name: Option<&str>) -> Result<Vec<GroupIndex>, Answer> {
-        let wanted = |(_, monitor): &(usize, &super::Monitor)| name.is_none_or(|name| monitor.policy().name == name);
-        let found: Vec<GroupIndex> = self.monitors.iter().enumerate().filter(wanted).map(|(index, _)| GroupIndex(index)).collect();
+        let wanted = |monitor: &super::Monitor| !monitor.is_given_up() && name.is_none_or(|name| monitor.policy().name == name);
+        let found: Vec<GroupIndex> = self.monitors.iter().filter(|(_, monitor)| wanted(monitor)).map(|(group, _)| *group).collect();
         if found.is_empty() {
-            let known: Vec<&str> = self.monitors.iter().map(|monitor| monitor.policy().name.as_str()).collect();
+            let known: Vec<&str> = self.monitors.values().map(|monitor| monitor.policy().name.as_str()).collect();
             let why = format!("no group {:?} on this host; its groups are: {}", name.unwrap_or_default(), known.join(", "));
             return Err(Answer::Refused { why });
         }
@@ -158,7 +158,7 @@ impl Node {
     }
 
     fn held_by(&self, groups: &[GroupIndex]) -> usize {
-        groups.iter().filter_map(|group| self.monitors.get(group.0)).map(super::Monitor::held_count).sum()
+        groups.iter().filter_map(|group| self.monitors.get(group)).map(super::Monitor::held_count).sum()
     }
 
     fn expire(&mut self, now: Time, group: Option<&str>, item: &Item, actions: &mut Vec<Action>) -> Answer {
@@ -204,11 +204,11 @@ impl Node {
             Err(refused) => return Some(refused),
         };
         let Order { item, to, timeout } = order;
-        let knows = |group: &GroupIndex| self.monitors.get(group.0).is_some_and(|monitor| monitor.knows(&item));
+        let knows = |group: &GroupIndex| self.monitors.get(group).is_some_and(|monitor| monitor.knows(&item));
         let Some(group) = groups.into_iter().find(knows) else {
             return Some(Answer::Refused { why: format!("{item} is not known in any of these groups") });
         };
-        let monitor = self.monitors.get(group.0)?;
+        let monitor = self.monitors.get(&group)?;
         let to = match to {
             None => None,
             Some(name) => match monitor.find_host(&name) {
@@ -238,7 +238,12 @@ impl Node {
 
     /// Answers requests of which every group that they mean has been heard.
     pub(super) fn gather_answers(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let answers: Vec<Answered> = self.monitors.iter_mut().flat_map(|monitor| monitor.take_answers(now)).collect();
+        let answers = self.monitors.values_mut().flat_map(|monitor| monitor.take_answers(now)).collect();
+        self.take_answers(answers, actions);
+    }
+
+    /// Takes the words of groups on requests that wait for them.
+    pub(super) fn take_answers(&mut self, answers: Vec<Answered>, actions: &mut Vec<Action>) {
         for (token, answer) in answers {
             let Some(gathering) = self.gatherings.get_mut(&token) else { continue };
             match answer {

@@ -330,12 +330,18 @@ impl Pool {
         let last: BTreeSet<IpAddr> = before.advertised.iter().copied().collect();
         let list = zone::list(&policy, &candidates, &last);
         let withheld = list.withheld.iter().filter(|(address, _)| !list.advertised.contains(address));
-        let withheld = withheld.map(|(address, reason)| WithheldView { address: *address, reason: reason.as_str().to_owned() }).collect();
+        let view = |(address, reason): &(IpAddr, zone::Withheld)| WithheldView {
+            address: *address,
+            reason: reason.as_str().to_owned(),
+            detail: String::new(),
+        };
+        let withheld = withheld.map(view).collect();
         Some(ZoneView {
             name: before.name.clone(),
             serial: if list.advertised == last { before.serial } else { before.serial.saturating_add(1) },
             advertised: list.advertised.into_iter().collect(),
             withheld,
+            nameservers: before.nameservers.clone(),
         })
     }
 }
@@ -389,6 +395,8 @@ fn hot_spare(id: HostId) -> HostView {
         utilization: Some(0.0),
         version: String::new(),
         config_hash: String::new(),
+        differs: Vec::new(),
+        keys: None,
         heard_by: Vec::new(),
         networks: Vec::new(),
         complete: true,

@@ -12,7 +12,7 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use crate::ports::api::call::{ANSWER_TIME_MAX, Call, Done, Failed, STATUS_PATH, ZONE_PATH, Zones};
+use crate::ports::api::call::{ANSWER_TIME_MAX, Call, Done, Failed, RELOAD_PATH, RELOAD_TIME_MAX, STATUS_PATH, ZONE_PATH, Zones};
 use crate::types::view::View;
 
 /// The version of `status --json` that this program reads.
@@ -54,6 +54,9 @@ pub enum ClientError {
     /// The daemon refused or could not, in its words. Nothing was changed unless they say so.
     #[error("{0}")]
     Refused(String),
+    /// The configuration is wrong; the daemon keeps the one that it has. As `raisd check` prints it.
+    #[error("{0}")]
+    Configuration(String),
     /// What came back is not an answer of this version of raisd.
     #[error("the answer on {} is not one of raisd {}: {why}; do raisctl and raisd have the same version?", socket.display(), env!("CARGO_PKG_VERSION"))]
     Garbled {
@@ -70,7 +73,7 @@ impl ClientError {
     pub fn is_unreached(&self) -> bool {
         match self {
             Self::NoDaemon { .. } | Self::Silent { .. } | Self::Broken { .. } => true,
-            Self::Refused(_) | Self::Garbled { .. } => false,
+            Self::Refused(_) | Self::Configuration(_) | Self::Garbled { .. } => false,
         }
     }
 }
@@ -148,6 +151,17 @@ impl Client {
         Ok(done.message)
     }
 
+    /// Has the daemon read its configuration again; what is different, for people.
+    ///
+    /// # Errors
+    ///
+    /// No daemon, a wrong configuration, or one that a running daemon cannot take up.
+    pub async fn reload(&self) -> Result<String, ClientError> {
+        let text = self.exchange(Request::post(RELOAD_PATH), Vec::new(), RELOAD_TIME_MAX.saturating_add(SLACK)).await?;
+        let done: Done = serde_json::from_str(&text).map_err(|error| self.garbled(&error))?;
+        Ok(done.message)
+    }
+
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str, group: Option<&str>) -> Result<Read<T>, ClientError> {
         let target = match group {
             Some(group) => format!("{path}?group={}", percent_encoded(group)),
@@ -186,6 +200,7 @@ impl Client {
             return Ok(text);
         }
         match serde_json::from_str::<Failed>(&text) {
+            Ok(failed) if status == StatusCode::UNPROCESSABLE_ENTITY => Err(ClientError::Configuration(failed.error)),
             Ok(failed) => Err(ClientError::Refused(failed.error)),
             Err(error) => Err(self.garbled(&format!("HTTP status {status} with a body that is not its: {error}"))),
         }

@@ -115,7 +115,11 @@ fn notes(group: &GroupView) -> Vec<(Tone, String)> {
     let ruling = group.hosts.iter().find(|host| Some(host.id) == group.leader);
     if let Some(leader) = ruling {
         let differ = |host: &&crate::types::view::HostView| !host.silent && host.complete && host.config_hash != leader.config_hash;
-        let others: Vec<_> = group.hosts.iter().filter(differ).map(|host| names.one(host.id)).collect();
+        let called = |host: &crate::types::view::HostView| {
+            let name = names.one(host.id);
+            if host.differs.is_empty() { name } else { format!("{name} ({})", host.differs.join(", ")) }
+        };
+        let others: Vec<_> = group.hosts.iter().filter(differ).map(called).collect();
         if !others.is_empty() {
             let (who, leader) = (list(&others, NAMED_MAX), names.one(leader.id));
             notes.push((

@@ -6,7 +6,7 @@ use super::status::Detail;
 use super::terminal::{Terminal, Tone};
 use super::words::{count, list, printable};
 use crate::ports::api::call::Zones;
-use crate::types::view::ZoneView;
+use crate::types::view::{WithheldView, ZoneView};
 
 /// So many addresses stand in one line of the summary.
 const NAMED_MAX: usize = 16;
@@ -39,7 +39,7 @@ pub fn render(zones: &Zones, terminal: Terminal) -> String {
             table.add_row([
                 terminal.cell(Tone::Plain, withheld.address.to_string()),
                 terminal.cell(Tone::Doubtful, "withheld"),
-                terminal.cell(Tone::Plain, &withheld.reason),
+                terminal.cell(Tone::Plain, reason(withheld)),
             ]);
         }
         text.push('\n');
@@ -66,6 +66,13 @@ pub(super) fn summary(zone: &ZoneView, terminal: Terminal, detail: Detail) -> St
         text.push_str(&format!("    withheld, {}: {}\n", printable(reason), list(&addresses, max)));
     }
     text
+}
+
+fn reason(withheld: &WithheldView) -> String {
+    match withheld.detail.as_str() {
+        "" => printable(&withheld.reason).to_string(),
+        detail => format!("{}: {}", printable(&withheld.reason), printable(detail)),
+    }
 }
 
 fn head(zone: &ZoneView, terminal: Terminal) -> String {

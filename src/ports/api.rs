@@ -8,7 +8,7 @@
 //!   wild or a loop that hangs; the next one gets 503 with these words.
 //! - **Connections**: [`CONNECTIONS_MAX`] at a time, one request each; further ones wait in the kernel's backlog. Each is
 //!   bounded in time while it sends its head, its body and while it reads the answer.
-//! - **Cancellation**: a caller that goes away drops its half of [`Asked::reply`]; what it asked for is done all the
+//! - **Cancellation**: a caller that goes away drops its half of the reply in [`Asked`]; what it asked for is done all the
 //!   same. [`Api::stop`] takes no further request, gives the answers under way `STOP_GRACE` to be written, and removes
 //!   the socket file.
 
@@ -55,13 +55,42 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 /// Between two attempts to accept after the kernel had no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// One request of an operator, and where its answer goes.
+/// One request of an operator, and where its answer goes. Sending one fails if the caller has gone away or its time is up;
+/// that needs no action.
 #[derive(Debug)]
-pub struct Asked {
-    /// What is asked.
-    pub request: Request,
-    /// Takes the answer. Sending fails if the caller has gone away or its time is up; that needs no action.
-    pub reply: oneshot::Sender<Answer>,
+pub enum Asked {
+    /// A question for the core.
+    Core {
+        /// What is asked.
+        request: Request,
+        /// Takes the answer.
+        reply: oneshot::Sender<Answer>,
+    },
+    /// Read the configuration again.
+    Reload {
+        /// Takes the outcome.
+        reply: oneshot::Sender<Reloaded>,
+    },
+}
+
+/// What came of a reload, in words for the operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reloaded {
+    /// The configuration holds from here on.
+    Done {
+        /// What is different, in one line.
+        message: String,
+    },
+    /// It is valid and cannot be taken up by a daemon that runs, or on this machine as it is. Nothing was changed.
+    Refused {
+        /// Why and what to do.
+        why: String,
+    },
+    /// It is wrong. Nothing was changed.
+    Wrong {
+        /// Every error with its place, as `raisd check` prints them.
+        errors: String,
+    },
 }
 
 /// Why the API could not start. The surroundings are at fault; nothing was changed but, at most, a stale socket file removed.

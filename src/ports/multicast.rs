@@ -50,8 +50,8 @@ const UNREACHABLE_MAX: usize = 256;
 pub struct ControlSettings {
     /// The control networks of this host, in the order of the configuration; the index is the network's number.
     pub networks: Vec<ControlNetwork>,
-    /// How each group is reached, in the order of the groups.
-    pub groups: Vec<GroupAddress>,
+    /// How each group is reached.
+    pub groups: BTreeMap<GroupIndex, GroupAddress>,
 }
 
 /// How a group is reached.
@@ -113,7 +113,7 @@ pub struct Drops {
 /// The control sockets of this host.
 #[derive(Debug)]
 pub struct ControlSockets {
-    groups: Vec<GroupAddress>,
+    groups: BTreeMap<GroupIndex, GroupAddress>,
     paths: Vec<Path>,
     unicast: Vec<UnicastPath>,
     /// Addresses that no control network leads to, and of which that has been told.
@@ -126,7 +126,13 @@ pub struct ControlSockets {
     /// The control addresses last told, by network.
     addresses: BTreeMap<u8, IpAddr>,
     changes: VecDeque<KernelChange>,
-    drops: Vec<Drops>,
+    drops: BTreeMap<GroupIndex, Drops>,
+}
+
+/// The paths of former settings.
+struct Before {
+    paths: Vec<Path>,
+    unicast: Vec<UnicastPath>,
 }
 
 /// One group on one network.
@@ -169,35 +175,71 @@ impl ControlSockets {
     #[must_use]
     pub fn open(settings: &ControlSettings, interfaces: &Interfaces) -> Self {
         let mut sockets = Self {
-            groups: settings.groups.clone(),
+            groups: BTreeMap::new(),
             paths: Vec::new(),
             unicast: Vec::new(),
             unreachable: BTreeSet::new(),
             refused: Vec::new(),
             turn: 0,
-            faults: settings.networks.iter().map(|_| NetworkFault::NotTold).collect(),
+            faults: Vec::new(),
             addresses: BTreeMap::new(),
             changes: VecDeque::new(),
-            drops: vec![Drops::default(); settings.groups.len()],
+            drops: BTreeMap::new(),
         };
-        for (network, configured) in (0..=u8::MAX).zip(&settings.networks) {
-            for (group, address) in settings.groups.iter().enumerate().filter(|(_, address)| configured.serves(**address)) {
-                sockets.add_paths(network, configured, GroupIndex(group), *address);
-            }
-        }
-        sockets.refused = vec![None; sockets.unicast.len()];
-        sockets.refresh(interfaces);
+        sockets.reconfigure(settings, interfaces);
         sockets
     }
 
-    fn add_paths(&mut self, network: u8, configured: &ControlNetwork, group: GroupIndex, address: GroupAddress) {
+    /// Takes up other settings. The socket of a group whose address is the same, on a network that is the same, stays open and keeps what
+    /// is queued in it, also if the network has another number; the others are opened and closed. The next [`Self::take_changes`] tells
+    /// of every network anew.
+    ///
+    /// Must be called within a tokio runtime, in the network namespace that `interfaces` describes.
+    pub fn reconfigure(&mut self, settings: &ControlSettings, interfaces: &Interfaces) {
+        let mut before = Before { paths: std::mem::take(&mut self.paths), unicast: std::mem::take(&mut self.unicast) };
+        self.groups.clone_from(&settings.groups);
+        for (network, configured) in (0..=u8::MAX).zip(&settings.networks) {
+            for (group, address) in settings.groups.iter().filter(|(_, address)| configured.serves(**address)) {
+                self.add_paths(network, configured, *group, *address, &mut before);
+            }
+        }
+        // Closed before others are opened: one of them may be the same socket under another name of the network.
+        drop(before);
+        self.refused = vec![None; self.unicast.len()];
+        self.addresses.clear();
+        self.changes.clear();
+        self.faults = settings.networks.iter().map(|_| NetworkFault::NotTold).collect();
+        self.refresh(interfaces);
+    }
+
+    /// Closes the sockets of a group that has ended.
+    pub fn remove_group(&mut self, group: GroupIndex) {
+        self.groups.remove(&group);
+        self.paths.retain(|path| path.group != group);
+        let groups = &self.groups;
+        self.unicast.retain(|path| groups.values().any(|group| path.carries(group.talk.is_ipv4(), group.talk.port())));
+        self.refused = vec![None; self.unicast.len()];
+        self.drops.remove(&group);
+        self.compare();
+    }
+
+    fn add_paths(&mut self, network: u8, configured: &ControlNetwork, group: GroupIndex, address: GroupAddress, before: &mut Before) {
         if let Talk::Multicast(address) = address.talk {
-            let (configured, state) = (configured.clone(), PathState::Closed { why: String::new() });
-            self.paths.push(Path { group, address, network, configured, state });
+            let is_same = |path: &Path| path.group == group && path.address == address && path.configured == *configured;
+            let state = match before.paths.iter().position(is_same) {
+                Some(place) => before.paths.swap_remove(place).state,
+                None => PathState::Closed { why: String::new() },
+            };
+            self.paths.push(Path { group, address, network, configured: configured.clone(), state });
         }
         let (is_ipv4, port) = (address.talk.is_ipv4(), address.talk.port());
         if !self.unicast.iter().any(|path| path.network == network && path.carries(is_ipv4, port)) {
-            self.unicast.push(UnicastPath::new(network, configured.clone(), is_ipv4, port));
+            let is_same = |path: &UnicastPath| path.is_on(configured) && path.carries(is_ipv4, port);
+            let path = match before.unicast.iter().position(is_same) {
+                Some(place) => before.unicast.swap_remove(place).numbered(network),
+                None => UnicastPath::new(network, configured.clone(), is_ipv4, port),
+            };
+            self.unicast.push(path);
         }
     }
 
@@ -234,7 +276,7 @@ impl ControlSockets {
         for path in self.paths.iter_mut().filter(|path| path.group == group) {
             path.send(datagrams);
         }
-        if let Some(address) = self.groups.get(group.0).copied() {
+        if let Some(address) = self.groups.get(&group).copied() {
             self.send_unicast(address, datagrams, unicast);
         }
         self.compare();
@@ -323,7 +365,7 @@ impl ControlSockets {
     /// Datagrams of a group dropped unread.
     #[must_use]
     pub fn drops(&self, group: GroupIndex) -> Drops {
-        self.drops.get(group.0).copied().unwrap_or_default()
+        self.drops.get(&group).copied().unwrap_or_default()
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
@@ -386,7 +428,7 @@ impl ControlSockets {
                 (self.addressed(path, &result)?, path.network, Way::Unicast)
             }
         };
-        let drops = self.drops.get_mut(group.0)?;
+        let drops = self.drops.entry(group).or_default();
         match result {
             Ok(Read::Datagram(from, bytes)) => return Some(Received { group, network, way, from, bytes }),
             Ok(Read::Elsewhere) => drops.elsewhere += 1,
@@ -408,9 +450,9 @@ impl ControlSockets {
             Ok(Read::Datagram(_, bytes)) => wire::claimed_tag(bytes),
             Ok(Read::Elsewhere | Read::TooLong) | Err(_) => None,
         };
-        let of_port = || self.groups.iter().enumerate().filter(|(_, group)| path.carries(group.talk.is_ipv4(), group.talk.port()));
+        let of_port = || self.groups.iter().filter(|(_, group)| path.carries(group.talk.is_ipv4(), group.talk.port()));
         let named = of_port().find(|(_, group)| Some(group.tag) == tag);
-        named.or_else(|| of_port().next()).map(|(index, _)| GroupIndex(index))
+        named.or_else(|| of_port().next()).map(|(index, _)| *index)
     }
 
     /// Why a network does not work.
@@ -421,7 +463,7 @@ impl ControlSockets {
 
     /// Why a network does not carry what a group that talks by unicast only has to say.
     fn unicast_fault(&self, network: u8) -> Option<&str> {
-        let depends = |path: &UnicastPath| self.groups.iter().any(|group| group.talks_by_unicast_over(path));
+        let depends = |path: &UnicastPath| self.groups.values().any(|group| group.talks_by_unicast_over(path));
         let paths = self.unicast.iter().zip(&self.refused).filter(|(path, _)| path.network == network && depends(path));
         paths.filter_map(|(path, refused)| path.fault().or(refused.as_deref())).next()
     }

@@ -21,6 +21,7 @@ mod user;
 
 pub(crate) mod child;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ use tokio::task::JoinSet;
 
 use self::child::{Channel, How, Program, describe};
 use crate::node::action::{ScriptAction, ScriptJob};
-use crate::node::event::{Event, OpId, Outcome};
+use crate::node::event::{Event, GroupIndex, OpId, Outcome};
 use crate::types::host::HostId;
 use crate::types::item::Item;
 
@@ -50,8 +51,6 @@ const OPEN_FILES_WANTED: u64 = 8192;
 pub struct GroupScripts {
     /// `RAISD_GROUP`.
     pub group: String,
-    /// `RAISD_INTERFACE`.
-    pub interface: String,
     /// Run after an address is on.
     pub acquire: Option<PathBuf>,
     /// Run before an address goes off.
@@ -75,25 +74,32 @@ impl GroupScripts {
 #[derive(Debug)]
 pub struct Scripts {
     host: HostId,
-    groups: Vec<Arc<GroupScripts>>,
+    groups: BTreeMap<GroupIndex, Arc<GroupScripts>>,
     answers: UnboundedSender<Event>,
     running: JoinSet<()>,
 }
 
 impl Scripts {
-    /// Scripts of `groups`, in the order of the groups. The receiver yields one [`Event::Finished`] for each [`Scripts::run`].
+    /// The scripts of each group. The receiver yields one [`Event::Finished`] for each [`Scripts::run`].
     #[must_use]
-    pub fn new(host: HostId, groups: Vec<GroupScripts>) -> (Self, UnboundedReceiver<Event>) {
+    pub fn new(host: HostId, groups: BTreeMap<GroupIndex, GroupScripts>) -> (Self, UnboundedReceiver<Event>) {
         raise_open_files();
         let (answers, receiver) = unbounded_channel();
-        let mut scripts = Self { host, groups: Vec::new(), answers, running: JoinSet::new() };
-        scripts.reconfigure(groups);
+        let mut scripts = Self { host, groups: BTreeMap::new(), answers, running: JoinSet::new() };
+        for (group, of_group) in groups {
+            scripts.set_group(group, of_group);
+        }
         (scripts, receiver)
     }
 
-    /// Scripts that start from here on are those of `groups`; running ones go on.
-    pub fn reconfigure(&mut self, groups: Vec<GroupScripts>) {
-        self.groups = groups.into_iter().map(Arc::new).collect();
+    /// What starts for the group from here on is one of these; what runs goes on.
+    pub fn set_group(&mut self, group: GroupIndex, scripts: GroupScripts) {
+        self.groups.insert(group, Arc::new(scripts));
+    }
+
+    /// The group has ended; nothing starts for it any more.
+    pub fn remove_group(&mut self, group: GroupIndex) {
+        self.groups.remove(&group);
     }
 
     /// Starts the script of a job. Without one in the configuration there is nothing to do: the operation is done.
@@ -110,7 +116,7 @@ impl Scripts {
             }
         }
         let answer = Answer { op, answers: Some(self.answers.clone()) };
-        let Some(group) = self.groups.get(job.group.0) else {
+        let Some(group) = self.groups.get(&job.group) else {
             answer.give(Outcome::Failed { why: format!("{} script of a group that is configured no longer", job.action.as_str()) });
             return;
         };
@@ -168,14 +174,14 @@ fn program(host: HostId, group: &GroupScripts, path: &Path, job: &ScriptJob) -> 
         ("RAISD_ITEM", item.clone()),
         ("RAISD_ADDRESS", address),
         ("RAISD_PREFIX", prefix.clone()),
-        ("RAISD_INTERFACE", group.interface.clone()),
+        ("RAISD_INTERFACE", job.interface.clone()),
         ("RAISD_ACTION", job.action.as_str().to_owned()),
         ("RAISD_REASON", job.reason.to_string()),
         ("RAISD_EPOCH", job.epoch.to_string()),
     ];
     Program {
         path: path.to_owned(),
-        arguments: vec![item, prefix, group.interface.clone()],
+        arguments: vec![item, prefix, job.interface.clone()],
         environment,
         user: group.user.clone(),
         limit: group.timeout,

@@ -14,10 +14,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::dispatch::{Dispatched, Dropped, Ports};
+use super::groups::{Group, Groups};
+use super::reload::{Current, Reader, Reading};
 use super::state::{StateDir, StateWriter};
 use super::watchdog::Watchdog;
-use crate::config::Config;
-use crate::node::event::{Arrival, Event, Heard, Token};
+use crate::config::{Config, ConfigErrors};
+use crate::node::event::{Arrival, Event, GroupIndex, Heard, Token};
 use crate::node::{Node, Start};
 use crate::ports::announce::{self, AnnounceChange, Announcer};
 use crate::ports::api::{Api, Asked};
@@ -30,7 +32,7 @@ use crate::ports::script::Scripts;
 use crate::types::host::BootId;
 use crate::types::policy::{AnnounceMethod, GroupPolicy};
 use crate::types::time::Time;
-use crate::wire::{self, Inbound, Outbound};
+use crate::wire;
 
 /// The process was told something that it cannot do on this machine.
 const EXIT_CONFIGURATION: u8 = 2;
@@ -108,6 +110,7 @@ enum Input {
     Event(Event),
     Hangup,
     Interfaces,
+    Read(Option<Result<Reading, ConfigErrors>>),
     Received(Received),
     /// A port's thread has ended, which it does only if it panicked.
     PortEnded(&'static str),
@@ -132,7 +135,8 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let (announcer, announce) = Announcer::open(netlink.interfaces())?;
     let dns = config.dns.as_ref().map(Dns::start).transpose()?;
     let (api, asked) = Api::start(&config.socket)?;
-    let (scripts, script_events) = Scripts::new(config.policy.host.id, config.scripts);
+    let scripts = config.scripts.iter().cloned().enumerate().map(|(index, scripts)| (GroupIndex(index), scripts)).collect();
+    let (scripts, script_events) = Scripts::new(config.policy.host.id, scripts);
 
     let boot = draw_boot()?;
     let incarnation = state.next_incarnation().log();
@@ -140,15 +144,14 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         .store_incarnation(incarnation)
         .with_context(|| format!("cannot write {}; make host.state_dir writable", config.state_dir.display()))?;
     let stored = config.policy.groups.iter().map(|group| state.load_group(&group.name).log()).collect();
-    let (writer, writer_events) = StateWriter::start(state)?;
+    let (writer, writer_events) = StateWriter::start(state.clone())?;
+    let reader = Reader::new(config_path.to_owned(), state);
 
-    let mut outbound = Vec::new();
-    let mut inbound = Vec::new();
-    for (group, protection) in config.policy.groups.iter().zip(&config.protection) {
-        outbound.push(Outbound::new(&group.name, protection, config.policy.host.id, boot)?);
-        inbound.push(Inbound::new(&group.name, protection)?);
+    let mut groups = Groups::default();
+    for ((number, address), (group, protection)) in config.control.groups.iter().zip(config.policy.groups.iter().zip(&config.protection)) {
+        groups.insert(*number, Group::begin(&group.name, *address, protection, config.policy.host.id, boot)?);
     }
-    let (probes, probe_events) = Probes::start(config.tests, config.loads);
+    let (probes, probe_events) = Probes::start(config.tests.clone(), config.loads.clone());
 
     let start = Start { boot, incarnation, software: env!("CARGO_PKG_VERSION").to_owned(), stored, kernel: initial };
     let (node, actions) = Node::start(clock.now(), &config.policy, start);
@@ -160,9 +163,7 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         config.policy.host.name,
         config_path.display()
     );
-    let names = config.policy.groups.into_iter().map(|group| group.name).collect();
-    let ports =
-        Ports { names, sockets, outbound, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
+    let ports = Ports { groups, sockets, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
     let inputs = Inputs {
         netlink: netlink_events,
         scripts: script_events,
@@ -174,19 +175,20 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         interrupt,
         hangup,
     };
-    let mut daemon = Daemon { clock, node, ports, inbound, boot, tokens: 0, watchdog: Watchdog::start() };
+    let current = Current { config, probes };
+    let mut daemon = Daemon { clock, node, ports, current, reader, tokens: 0, watchdog: Watchdog::start() };
     if let Dispatched::Exit { code } = daemon.ports.dispatch(actions) {
         return Ok(code);
     }
     let code = daemon.turn_until_exit(inputs, changed).await;
-    drop(probes);
     // What waits is written before the process ends.
     drop(daemon);
     api.stop();
     Ok(code)
 }
 
-fn announces(group: &GroupPolicy) -> bool {
+/// Whether a group needs packet sockets.
+pub(super) fn announces(group: &GroupPolicy) -> bool {
     match group.announce.method {
         AnnounceMethod::Link => true,
         AnnounceMethod::None => false,
@@ -194,7 +196,7 @@ fn announces(group: &GroupPolicy) -> bool {
 }
 
 /// 128 random bits, so that no two starts are taken for each other.
-fn draw_boot() -> anyhow::Result<BootId> {
+pub(super) fn draw_boot() -> anyhow::Result<BootId> {
     let mut bits = [0; 16];
     aws_lc_rs::rand::SystemRandom::new().fill(&mut bits).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
     Ok(BootId(bits))
@@ -204,8 +206,8 @@ struct Daemon {
     clock: Clock,
     node: Node,
     ports: Ports,
-    inbound: Vec<Inbound>,
-    boot: BootId,
+    current: Current,
+    reader: Reader,
     tokens: u64,
     watchdog: Watchdog,
 }
@@ -261,6 +263,7 @@ impl Daemon {
             Some(asked) = inputs.api.recv() => Input::Asked(asked),
             Some(event) = inputs.probes.recv() => Input::Event(event),
             Some(change) = inputs.announce.recv() => Input::Announce(change),
+            reading = self.reader.read() => Input::Read(reading),
             _ = inputs.hangup.recv() => Input::Hangup,
             received = self.ports.sockets.recv() => Input::Received(received),
         }
@@ -271,13 +274,21 @@ impl Daemon {
         match input {
             Input::Event(event) => Some(event),
             Input::Received(received) => self.open(&received).map(Event::Heard),
-            Input::Asked(asked) => {
+            Input::Asked(Asked::Core { request, reply }) => {
                 self.tokens += 1;
                 let token = Token(self.tokens);
                 // Whoever has gone away is not waited for.
                 self.ports.replies.retain(|_, reply| !reply.is_closed());
-                self.ports.replies.insert(token, asked.reply);
-                Some(Event::Asked { token, request: asked.request })
+                self.ports.replies.insert(token, reply);
+                Some(Event::Asked { token, request })
+            }
+            Input::Asked(Asked::Reload { reply }) => {
+                self.reader.ask(Some(reply), &self.ports);
+                None
+            }
+            Input::Read(reading) => {
+                let interfaces = changed.borrow().clone();
+                self.current.take(&mut self.reader, reading, &mut self.ports, &interfaces, self.node.is_running())
             }
             Input::Interfaces => {
                 let interfaces = changed.borrow_and_update().clone();
@@ -293,7 +304,8 @@ impl Daemon {
                 None
             }
             Input::Hangup => {
-                tracing::warn!("SIGHUP is ignored: this version does not reload; `systemctl restart raisd` hands over and comes back");
+                tracing::info!("SIGHUP: the configuration is read again");
+                self.reader.ask(None, &self.ports);
                 None
             }
             Input::PortEnded(port) => {
@@ -306,10 +318,10 @@ impl Daemon {
     /// Opens a datagram; what does not open is counted by reason and has no effect.
     fn open(&mut self, received: &Received) -> Option<Heard> {
         let group = received.group;
-        let inbound = self.inbound.get_mut(group.0)?;
-        match inbound.open(&received.bytes) {
+        let of_group = self.ports.groups.get_mut(group)?;
+        match of_group.inbound.open(&received.bytes) {
             // Our own, heard back.
-            Ok(opened) if opened.sender.boot == self.boot => None,
+            Ok(opened) if opened.sender.boot == of_group.boot => None,
             Ok(opened) => Some(Heard {
                 group,
                 network: received.network,
@@ -323,7 +335,7 @@ impl Daemon {
                 records: opened.records,
             }),
             Err(dropped) => {
-                *self.ports.dropped.entry((group.0, dropped.reason())).or_default() += 1;
+                *self.ports.dropped.entry((group, dropped.reason())).or_default() += 1;
                 tracing::debug!(from = %received.from, reason = dropped.reason(), "a datagram was dropped: {dropped}");
                 None
             }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio::sync::oneshot;
 
+use super::groups::Groups;
 use super::reports;
 use super::state::{StateWriter, Write};
 use crate::node::action::Action;
@@ -15,16 +16,14 @@ use crate::ports::dns::Dns;
 use crate::ports::multicast::{ControlSockets, Drops};
 use crate::ports::netlink::{AddressChange, ChangeKind, Netlink};
 use crate::ports::script::Scripts;
-use crate::wire::Outbound;
 
 /// Datagrams dropped, by group and reason.
-pub(super) type Dropped = BTreeMap<(usize, &'static str), u64>;
+pub(super) type Dropped = BTreeMap<(GroupIndex, &'static str), u64>;
 
 /// The ports of a running daemon.
 pub(super) struct Ports {
-    pub(super) names: Vec<String>,
+    pub(super) groups: Groups,
     pub(super) sockets: ControlSockets,
-    pub(super) outbound: Vec<Outbound>,
     pub(super) netlink: Netlink,
     pub(super) announcer: Announcer,
     pub(super) scripts: Scripts,
@@ -59,7 +58,7 @@ impl Ports {
                 }
                 Action::Announce { interface, addresses } => log_failure("announce", self.announcer.announce(&interface, &addresses)),
                 Action::RunScript { op, job } => self.scripts.run(op, job),
-                Action::Send { group, message, unicast } => match self.outbound.get_mut(group.0).map(|outbound| outbound.pack(&message)) {
+                Action::Send { group, message, unicast } => match self.groups.get_mut(group).map(|group| group.outbound.pack(&message)) {
                     Some(Ok(datagrams)) => self.sockets.send(group, &datagrams, &unicast),
                     Some(Err(error)) => tracing::error!(group = self.name(Some(group)), %error, "a control message was not sent"),
                     None => tracing::error!(?group, "a control message for a group that is not configured was not sent"),
@@ -76,6 +75,7 @@ impl Ports {
                 Action::StoreIncarnation { op, incarnation } => self.writer.write(op, Write::Incarnation(incarnation)),
                 Action::Report { group, report } => reports::log(self.name(group), &report),
                 Action::Reply { token, answer } => self.reply(token, answer),
+                Action::EndGroup { group } => self.end_group(group),
                 Action::Exit { code } => dispatched = Dispatched::Exit { code },
             }
         }
@@ -86,26 +86,38 @@ impl Ports {
     }
 
     fn name(&self, group: Option<GroupIndex>) -> &str {
-        group.and_then(|group| self.names.get(group.0)).map_or("", String::as_str)
+        group.and_then(|group| self.groups.get(group)).map_or("", |group| &group.name)
+    }
+
+    fn end_group(&mut self, group: GroupIndex) {
+        self.groups.remove(group);
+        self.sockets.remove_group(group);
+        self.scripts.remove_group(group);
+        self.dropped.retain(|(of, _), _| *of != group);
     }
 
     fn reply(&mut self, token: Token, mut answer: Answer) {
         if let Answer::Status(view) = &mut answer {
-            for ((group, reason), count) in &self.dropped {
-                if let Some(group) = view.groups.get_mut(*group) {
-                    group.dropped.insert((*reason).to_owned(), *count);
-                }
-            }
-            for (index, group) in view.groups.iter_mut().enumerate() {
-                let Drops { elsewhere, too_long } = self.sockets.drops(GroupIndex(index));
-                for (reason, count) in [("elsewhere", elsewhere), ("too-long", too_long)].into_iter().filter(|(_, count)| *count > 0) {
-                    *group.dropped.entry(reason.to_owned()).or_default() += count;
+            for group in &mut view.groups {
+                for (number, _) in self.groups.iter().filter(|(_, known)| known.name == group.name) {
+                    self.add_dropped(number, &mut group.dropped);
                 }
             }
         }
         // The caller may have gone away meanwhile, which needs no action.
         if let Some(reply) = self.replies.remove(&token) {
             drop(reply.send(answer));
+        }
+    }
+}
+
+impl Ports {
+    fn add_dropped(&self, group: GroupIndex, dropped: &mut BTreeMap<String, u64>) {
+        let Drops { elsewhere, too_long } = self.sockets.drops(group);
+        let unread = [("elsewhere", elsewhere), ("too-long", too_long)].into_iter().filter(|(_, count)| *count > 0);
+        let unopened = self.dropped.iter().filter(|((of, _), _)| *of == group).map(|((_, reason), count)| (*reason, *count));
+        for (reason, count) in unread.chain(unopened) {
+            *dropped.entry(reason.to_owned()).or_default() += count;
         }
     }
 }

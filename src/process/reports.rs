@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 use crate::node::action::Report;
 use crate::types::host::{Duty, HostId};
 use crate::types::message::CommandKind;
+use crate::types::policy::{AllFailed, Ruling};
 
 /// Writes a report to the log. `group` is empty for what concerns the host.
 pub(super) fn log(group: &str, report: &Report) {
@@ -36,8 +37,9 @@ pub(super) fn log(group: &str, report: &Report) {
         Report::Conflict { item, kept } => {
             error!(group, %item, trap = "conflict", "several live hosts prefer {item}; {kept} counts, take it out of the configuration of the others");
         }
-        Report::ConfigurationDiffers { host } => {
-            warn!(group, %host, "group-wide keys of {host} differ from this leader's, whose values rule; compare the [[group]] sections");
+        Report::ConfigurationDiffers { host, keys } => {
+            let keys = if keys.is_empty() { "group-wide keys".to_owned() } else { keys.join(", ") };
+            warn!(group, %host, keys, "{keys} of {host} differ from this leader's, whose values rule; compare the [[group]] sections");
         }
         Report::Decided { kind, to, item, epoch, reason } => {
             let verb = match kind {
@@ -67,9 +69,19 @@ pub(super) fn log(group: &str, report: &Report) {
             info!(group, why, "{said}");
         }
         Report::Expired { item, why } => info!(group, %item, "{item} has expired: {why}"),
+        Report::Follows { leader, ruling } => {
+            let Ruling { heartbeat, timeout, all_failed } = ruling;
+            let kept = match all_failed {
+                AllFailed::Keep => "keep",
+                AllFailed::Release => "release",
+            };
+            info!(group, %leader, "goes by the leader's heartbeat {heartbeat:?}, timeout {timeout:?} and all_failed {kept}");
+        }
         Report::Frozen { by, left } => {
             warn!(group, %by, "frozen for {} s, asked for on {by}: no address moves, whatever happens; `raisctl thaw` ends it", left.as_secs());
         }
+        Report::GroupBegins => info!(group, "group {group} begins: this host listens before it leads or acquires"),
+        Report::GroupEnded => info!(group, "group {group} has ended here: everything is given up and the others know"),
         Report::HostHeard { host, name } => info!(group, %host, "host {} is heard", who(*host, name)),
         Report::HostLeft { host, name } => info!(group, %host, "host {} has stopped in order", who(*host, name)),
         Report::HostSilent { host, name, silent_for } => {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::item::{Epoch, Item, ItemState};
+use super::policy::Ruling;
 
 /// The most control networks that a host may have.
 pub const NETWORKS_MAX: usize = 8;
@@ -138,6 +139,8 @@ pub struct HostHead {
     pub restarting: bool,
     /// The group-wide keys of its configuration, hashed.
     pub config_hash: u64,
+    /// What it goes by: its own values if it leads or knows no leader, else what the leader says here.
+    pub ruling: Ruling,
     /// Load, in the unit of `capacity`, of the load object with the greatest utilization.
     pub load: u32,
     /// Capacity; zero counts as overloaded.
@@ -169,6 +172,39 @@ pub struct HostDetail {
     pub location: String,
     /// What it can do (swarm).
     pub capabilities: Vec<String>,
+    /// Each group-wide key of its configuration, hashed, in the order of [`SharedPolicy::KEYS`].
+    ///
+    /// [`SharedPolicy::KEYS`]: super::policy::SharedPolicy::KEYS
+    pub config: Vec<u16>,
+    /// Which keys it has.
+    pub keys: HostKeys,
+}
+
+/// Names a key of a group; in every datagram. 0 stands for the one that is made of the group's name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(pub u32);
+
+impl KeyId {
+    /// The id of the key that is made of the group's name.
+    pub const INSECURE: Self = Self(0);
+}
+
+/// The keys of one host of a group, by their ids. What they are stays in the key files.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HostKeys {
+    /// The one that seals what it sends.
+    pub sends: KeyId,
+    /// All that open what it hears, in the order of its key file, which is that of their age.
+    pub opens: Vec<KeyId>,
+}
+
+impl HostKeys {
+    /// Those of a group without keys.
+    #[must_use]
+    pub fn insecure() -> Self {
+        Self { sends: KeyId::INSECURE, opens: vec![KeyId::INSECURE] }
+    }
 }
 
 /// One item as one host sees it: what it prefers, floats, holds, or failed to acquire.

@@ -192,6 +192,8 @@ pub enum Reason {
     NotAccepted,
     /// Evens out floating addresses.
     Rebalanced,
+    /// This host's configuration has changed: another interface or role, or the group is taken out.
+    Reconfigured,
     /// Others removed the address from the interface again and again.
     RemovedByOthers,
     /// The daemon stops.
@@ -220,6 +222,7 @@ impl Reason {
             Self::Moved => "moved",
             Self::NotAccepted => "not-accepted",
             Self::Rebalanced => "rebalanced",
+            Self::Reconfigured => "reconfigured",
             Self::RemovedByOthers => "removed-by-others",
             Self::Stopped => "stopped",
             Self::TestFailed => "test-failed",

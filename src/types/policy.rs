@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::host::{HostId, Role};
+use super::host::{HostId, HostKeys, Role};
 use super::item::ServiceAddress;
 
 /// All that the core of one host is told by its configuration.
@@ -78,6 +78,8 @@ pub struct GroupPolicy {
     pub script_timeout: Duration,
     /// Announcements.
     pub announce: AnnouncePolicy,
+    /// Which keys of the group this host has.
+    pub keys: HostKeys,
     /// Keys that are the same on every host of the group; the leader's rule.
     pub shared: SharedPolicy,
 }
@@ -123,6 +125,17 @@ pub struct SharedPolicy {
     pub handover: Handover,
     /// The zone, if the group has one.
     pub zone: Option<ZonePolicy>,
+}
+
+/// What of the group-wide keys every host goes by, in one word: the leader's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ruling {
+    /// Time between two `info` messages of a host.
+    pub heartbeat: Duration,
+    /// A host not heard for so long is silent.
+    pub timeout: Duration,
+    /// What happens when every host fails its tests.
+    pub all_failed: AllFailed,
 }
 
 /// How the leader picks among equals.
@@ -201,6 +214,37 @@ pub enum WhenEmpty {
 }
 
 impl SharedPolicy {
+    /// What the other hosts go by while this host leads.
+    #[must_use]
+    pub fn ruling(&self) -> Ruling {
+        Ruling { heartbeat: self.heartbeat, timeout: self.timeout, all_failed: self.all_failed }
+    }
+
+    /// The group-wide keys, in an order that never changes; what is added goes to the end.
+    pub const KEYS: [&str; 9] =
+        ["heartbeat", "timeout", "orphan_lifetime", "assign", "failback", "rebalance", "all_failed", "dns", "handover"];
+
+    /// A short hash of the value of each of [`Self::KEYS`]: tells which of them differ between two hosts.
+    ///
+    /// # Panics
+    /// Never: postcard can write every value of this type.
+    #[must_use]
+    pub fn key_hashes(&self) -> Vec<u16> {
+        let Self { heartbeat, timeout, orphan_lifetime, assign, failback, rebalance, all_failed, handover, zone } = self;
+        let hashes: [u16; Self::KEYS.len()] = [
+            key_hash(heartbeat),
+            key_hash(timeout),
+            key_hash(orphan_lifetime),
+            key_hash(assign),
+            key_hash(failback),
+            key_hash(rebalance),
+            key_hash(all_failed),
+            key_hash(zone),
+            key_hash(handover),
+        ];
+        hashes.to_vec()
+    }
+
     /// The hash that travels in `info`: equal configurations have equal hashes on every host and in every build, since it
     /// is taken over the specified bytes of postcard.
     ///
@@ -214,4 +258,14 @@ impl SharedPolicy {
         hasher.write(&postcard::to_stdvec(self).expect("a policy is plain data"));
         hasher.finish()
     }
+}
+
+/// The low bits of the hash of a value.
+#[expect(clippy::expect_used, reason = "numbers, strings and lists in memory cannot fail to be written")]
+fn key_hash(value: &impl Serialize) -> u16 {
+    use std::hash::Hasher;
+    let mut hasher = super::fnv::Fnv::default();
+    hasher.write(&postcard::to_stdvec(value).expect("a policy is plain data"));
+    let [low, high, ..] = hasher.finish().to_le_bytes();
+    u16::from_le_bytes([low, high])
 }

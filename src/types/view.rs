@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::host::{HostId, Incarnation, Role};
+use super::host::{HostId, HostKeys, Incarnation, Role};
 use super::policy::{AllFailed, Assign, Handover, WhenEmpty};
 
 /// What one host knows.
@@ -100,6 +100,12 @@ pub struct PolicyView {
     pub rebalance: String,
     /// `never` or a duration.
     pub failback: String,
+    /// Time between two `info` messages that this host goes by: the leader's.
+    #[serde(default)]
+    pub heartbeat: String,
+    /// After how long a host is silent that this host goes by: the leader's.
+    #[serde(default)]
+    pub timeout: String,
     /// What happens when every host fails its tests.
     #[serde(default = "all_failed_default")]
     pub all_failed: AllFailed,
@@ -191,6 +197,12 @@ pub struct HostView {
     /// Group-wide keys, hashed.
     #[serde(default)]
     pub config_hash: String,
+    /// Names of the group-wide keys that it has other values of than the leader, as far as is known; the leader's rule.
+    #[serde(default)]
+    pub differs: Vec<String>,
+    /// Which keys of the group it has; `null`: not known.
+    #[serde(default)]
+    pub keys: Option<HostKeys>,
     /// Hosts that report hearing it.
     #[serde(default)]
     pub heard_by: Vec<HostId>,
@@ -347,6 +359,18 @@ pub struct ZoneView {
     pub advertised: Vec<IpAddr>,
     /// Preferred addresses of known hosts that are not, and why.
     pub withheld: Vec<WithheldView>,
+    /// Its name servers, as configured.
+    #[serde(default)]
+    pub nameservers: Vec<NameserverView>,
+}
+
+/// A name server of a zone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NameserverView {
+    /// Its name, absolute.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A preferred address that is not advertised.
@@ -356,4 +380,7 @@ pub struct WithheldView {
     pub address: IpAddr,
     /// Why, in words of a closed list.
     pub reason: String,
+    /// Which host, and what it would take, for people.
+    #[serde(default)]
+    pub detail: String,
 }

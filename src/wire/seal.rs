@@ -19,7 +19,8 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use serde::{Deserialize, Serialize};
 
 use super::header::{HEADER_BYTES, host_bytes};
-use crate::types::host::{BootId, HostId};
+pub use crate::types::host::KeyId;
+use crate::types::host::{BootId, HostId, HostKeys};
 use crate::types::item::NAME_BYTES_MAX;
 
 /// Bytes of the seal behind a body.
@@ -30,15 +31,6 @@ const SALT: &[u8] = b"raisd control 1";
 
 /// What the key of an unprotected group is made of, before the group's name.
 const INSECURE: &[u8] = b"raisd insecure 1 ";
-
-/// Names a key; in every datagram. 0 stands for a group without keys.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct KeyId(pub u32);
-
-impl KeyId {
-    /// The id of the key that is made of the group's name.
-    pub const INSECURE: Self = Self(0);
-}
 
 /// What a key is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,8 +65,27 @@ impl fmt::Debug for Key {
 pub enum Protection {
     /// With these keys; at least one is for sending.
     Keys(Vec<Key>),
+    /// With these keys, while hosts without them are heard as well: on the way from [`Self::Insecure`] to [`Self::Keys`].
+    /// As long as none is for sending, what is sent goes out for hosts without keys too.
+    Transition(Vec<Key>),
     /// By the group's name only: protects against accidents, not against people.
     Insecure,
+}
+
+impl Protection {
+    /// What the other hosts are told of it.
+    #[must_use]
+    pub fn keys(&self) -> HostKeys {
+        let (keys, is_open): (&[Key], bool) = match self {
+            Self::Keys(keys) => (keys, false),
+            Self::Transition(keys) => (keys, true),
+            Self::Insecure => (&[], true),
+        };
+        let sends = keys.iter().find(|key| key.usage == KeyUse::Send).map_or(KeyId::INSECURE, |key| key.id);
+        // A group begins without keys: that one is the oldest.
+        let opens = is_open.then_some(KeyId::INSECURE).into_iter().chain(keys.iter().map(|key| key.id));
+        HostKeys { sends, opens: opens.collect() }
+    }
 }
 
 /// Why a group cannot be protected as told. The configuration is at fault.
@@ -123,23 +134,25 @@ impl Ring {
             return Err(ProtectionError::GroupName(group.len()));
         }
         let salt = Salt::new(HKDF_SHA256, SALT);
-        let (sealing, others) = match protection {
-            Protection::Insecure => {
-                let secret = digest(&SHA256, &[INSECURE, group.as_bytes()].concat());
-                (RingKey { id: KeyId::INSECURE, prk: salt.extract(secret.as_ref()) }, Vec::new())
+        let insecure = || {
+            let secret = digest(&SHA256, &[INSECURE, group.as_bytes()].concat());
+            RingKey { id: KeyId::INSECURE, prk: salt.extract(secret.as_ref()) }
+        };
+        let (keys, open): (&[Key], Option<RingKey>) = match protection {
+            Protection::Keys(keys) => (keys, None),
+            Protection::Transition(keys) => (keys, Some(insecure())),
+            Protection::Insecure => (&[], Some(insecure())),
+        };
+        check_ids(keys)?;
+        let mut all: Vec<RingKey> = keys.iter().map(|key| RingKey { id: key.id, prk: salt.extract(&key.secret) }).collect();
+        let (sealing, others) = match (keys.iter().position(|key| key.usage == KeyUse::Send), open) {
+            (Some(first), open) => {
+                let sealing = all.remove(first);
+                all.extend(open);
+                (sealing, all)
             }
-            Protection::Keys(keys) => {
-                let mut ids = BTreeSet::new();
-                if let Some(key) = keys.iter().find(|key| !ids.insert(key.id)) {
-                    return Err(ProtectionError::DuplicateId(key.id));
-                }
-                if ids.contains(&KeyId::INSECURE) {
-                    return Err(ProtectionError::ReservedId);
-                }
-                let first = keys.iter().position(|key| key.usage == KeyUse::Send).ok_or(ProtectionError::NoSendKey)?;
-                let mut others: Vec<_> = keys.iter().map(|key| RingKey { id: key.id, prk: salt.extract(&key.secret) }).collect();
-                (others.remove(first), others)
-            }
+            (None, Some(open)) => (open, all),
+            (None, None) => return Err(ProtectionError::NoSendKey),
         };
         Ok(Self { group: group.to_owned(), tag: tag(group), sealing, others })
     }
@@ -178,6 +191,18 @@ impl Ring {
         let okm = key.prk.expand(&info, &AES_256_GCM_SIV).expect("32 bytes of output");
         Subkey(LessSafeKey::new(UnboundKey::from(okm)))
     }
+}
+
+/// A datagram names the key that opens it.
+fn check_ids(keys: &[Key]) -> Result<(), ProtectionError> {
+    let mut ids = BTreeSet::new();
+    if let Some(key) = keys.iter().find(|key| !ids.insert(key.id)) {
+        return Err(ProtectionError::DuplicateId(key.id));
+    }
+    if ids.contains(&KeyId::INSECURE) {
+        return Err(ProtectionError::ReservedId);
+    }
+    Ok(())
 }
 
 /// Leaves the keys out.
@@ -262,6 +287,20 @@ mod tests {
             assert!(ring.opening(KeyId(id), HOST, BOOT).is_some(), "{id}");
         }
         assert!(ring.opening(KeyId::INSECURE, HOST, BOOT).is_none());
+    }
+
+    #[test]
+    fn on_the_way_to_keys_both_open_and_the_group_name_seals_until_a_key_is_for_sending() {
+        for (usage, seals) in [(KeyUse::Receive, KeyId::INSECURE), (KeyUse::Send, KeyId(5))] {
+            let protection = Protection::Transition(vec![key(5, usage)]);
+            let ring = Ring::new("www", &protection).unwrap();
+            assert_eq!(ring.sealing_id(), seals);
+            assert!(ring.opening(KeyId(5), HOST, BOOT).is_some() && ring.opening(KeyId::INSECURE, HOST, BOOT).is_some());
+            assert_eq!(protection.keys(), HostKeys { sends: seals, opens: vec![KeyId::INSECURE, KeyId(5)] });
+        }
+        let sealed = Ring::new("www", &Protection::Insecure).unwrap().sealing(HOST, BOOT).seal(9, &[1; HEADER_BYTES], b"body").unwrap();
+        let ring = Ring::new("www", &Protection::Transition(vec![key(5, KeyUse::Receive)])).unwrap();
+        assert_eq!(ring.opening(KeyId::INSECURE, HOST, BOOT).unwrap().open(9, &sealed), Some(b"body".to_vec()));
     }
 
     #[test]

@@ -8,11 +8,14 @@ use proptest::prelude::*;
 use super::body::{decode, encode};
 use super::pack::{BODY_BYTES_MAX, bodies};
 use super::*;
-use crate::types::host::{EntryVersion, Extent, FailedAcquire, Hearing, HostDetail, HostHead, HostItem, Incarnation, NetworkHearing};
+use crate::types::host::{
+    EntryVersion, Extent, FailedAcquire, Hearing, HostDetail, HostHead, HostItem, HostKeys, Incarnation, NetworkHearing,
+};
 use crate::types::item::{Epoch, Item, ItemState, Reason};
 use crate::types::message::{
     AddressRecord, Command, CommandItem, CommandKind, DetailRecord, HearingRecord, ItemsRecord, VersionedItem, ZoneRecord,
 };
+use crate::types::policy::{AllFailed, Ruling};
 
 const BOOT: BootId = BootId([3; 16]);
 
@@ -42,6 +45,7 @@ fn head(sequence: Sequence) -> Record {
         frozen: Some(Duration::from_secs(3600)),
         restarting: false,
         config_hash: 0xc0ffee,
+        ruling: Ruling { heartbeat: Duration::from_millis(250), timeout: Duration::from_secs(1), all_failed: AllFailed::Keep },
         load: 300,
         capacity: 1000,
         promise: Some(Duration::from_millis(750)),
@@ -129,6 +133,8 @@ fn detail() -> HostDetail {
         accept: vec!["192.0.2.0/24".parse().unwrap()],
         location: "texas".to_owned(),
         capabilities: vec!["postgres".to_owned()],
+        config: vec![1, 2, 3],
+        keys: HostKeys { sends: KeyId(17), opens: vec![KeyId(5), KeyId(17)] },
     }
 }
 

@@ -38,10 +38,8 @@ fn interface(name: &str) -> ControlNetwork {
 
 fn open(group: &str, networks: &[ControlNetwork], interfaces: &Interfaces) -> ControlSockets {
     let group: SocketAddr = group.parse().unwrap();
-    ControlSockets::open(
-        &ControlSettings { networks: networks.to_vec(), groups: vec![GroupAddress { tag: [0; 4], talk: Talk::Multicast(group) }] },
-        interfaces,
-    )
+    let groups = [(GroupIndex(0), GroupAddress { tag: [0; 4], talk: Talk::Multicast(group) })].into();
+    ControlSockets::open(&ControlSettings { networks: networks.to_vec(), groups }, interfaces)
 }
 
 async fn hear(sockets: &mut ControlSockets) -> Received {

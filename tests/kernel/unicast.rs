@@ -30,7 +30,7 @@ fn settings(networks: &[&str]) -> ControlSettings {
     let is_ipv4 = !networks[0].contains(':');
     ControlSettings {
         networks: networks.iter().map(|address| ControlNetwork::Address(address.parse().unwrap())).collect(),
-        groups: TAGS.map(|tag| GroupAddress { tag, talk: Talk::Unicast { is_ipv4, port: 4242 } }).to_vec(),
+        groups: (0..).map(GroupIndex).zip(TAGS.map(|tag| GroupAddress { tag, talk: Talk::Unicast { is_ipv4, port: 4242 } })).collect(),
     }
 }
 

@@ -61,7 +61,7 @@ fn a_host_with_an_old_database_does_not_bring_an_expired_address_back() {
     // Powered off with an entry that is not old at all on its disk, and back when the others have buried it.
     world.run_for(secs(110));
     assert!(!knows(&world, 1, address(2)));
-    let (_, stored) = &world.machines[&4].disk.groups[&0];
+    let (_, stored) = &world.machines[&4].disk.groups["www"];
     assert!(stored.addresses.iter().any(|record| record.item == Item::Address(address(2)) && !record.tombstone));
     world.boot(4);
     world.run_for(secs(5));

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use raisd::node::action::StoredGroup;
-use raisd::node::event::{Answer, KernelChange, Link, Mark, Token};
+use raisd::node::event::{Answer, GroupIndex, KernelChange, Link, Mark, Token};
 use raisd::node::{Node, Start};
 use raisd::types::host::{BootId, HostId, Incarnation};
 use raisd::types::item::ServiceAddress;
-use raisd::types::policy::NodePolicy;
+use raisd::types::policy::{GroupPolicy, NodePolicy};
 use raisd::types::time::Time;
 use raisd::types::view::ZoneView;
 
@@ -37,13 +37,26 @@ pub(crate) enum KernelMood {
 pub(crate) struct Disk {
     pub(crate) incarnation: Incarnation,
     /// By group, with the world's time of writing.
-    pub(crate) groups: BTreeMap<usize, (Time, StoredGroup)>,
+    pub(crate) groups: BTreeMap<String, (Time, StoredGroup)>,
+}
+
+/// A group of a running node.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) boot: BootId,
+    pub(crate) script_timeout: Duration,
+    /// Whether the configuration still has it.
+    pub(crate) configured: bool,
 }
 
 /// A machine.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) policy: NodePolicy,
+    /// The groups of the node, by number.
+    pub(crate) places: BTreeMap<GroupIndex, Place>,
+    pub(crate) next_place: usize,
     /// The daemon's core, while it runs.
     pub(crate) node: Option<Node>,
     /// When the node wants to be called, in the world's time.
@@ -54,6 +67,8 @@ pub(crate) struct Machine {
     pub(crate) origin: Time,
     /// On the service interface.
     pub(crate) interface: BTreeMap<ServiceAddress, Mark>,
+    /// On which interface the node put what it put.
+    pub(crate) interfaces: BTreeMap<IpAddr, String>,
     pub(crate) link: Link,
     pub(crate) disk: Disk,
     pub(crate) kernel: KernelMood,
@@ -62,7 +77,7 @@ pub(crate) struct Machine {
     /// Datagrams sent in this boot.
     pub(crate) number: u64,
     /// Datagrams received in this boot.
-    pub(crate) seen: BTreeSet<(BootId, u64)>,
+    pub(crate) seen: BTreeSet<(GroupIndex, BootId, u64)>,
     pub(crate) zone: Option<ZoneView>,
     pub(crate) replies: Vec<(Token, Answer)>,
     pub(crate) exit: Option<u8>,
@@ -82,12 +97,15 @@ impl Machine {
     pub(crate) fn new(policy: NodePolicy) -> Self {
         Self {
             policy,
+            places: BTreeMap::new(),
+            next_place: 0,
             node: None,
             deadline: None,
             boot: BootId([0; 16]),
             incarnation: Incarnation(0),
             origin: Time::START,
             interface: BTreeMap::new(),
+            interfaces: BTreeMap::new(),
             link: Link::Up { mac: Some([2, 0, 0, 0, 0, 1]) },
             disk: Disk::default(),
             kernel: KernelMood::Works,
@@ -134,7 +152,13 @@ impl Machine {
         self.exit = None;
         self.incarnation = Incarnation(self.disk.incarnation.0 + 1);
         self.disk.incarnation = self.incarnation;
-        let stored = (0..self.policy.groups.len()).map(|group| self.read_group(now, group)).collect();
+        self.places.clear();
+        self.next_place = 0;
+        let groups = self.policy.groups.clone();
+        for group in &groups {
+            self.add_place(group, boot);
+        }
+        let stored = groups.iter().map(|group| self.read_group(now, &group.name)).collect();
         let present = |(address, mark): (&ServiceAddress, &Mark)| KernelChange::AddressPresent {
             interface: "svc0".to_owned(),
             address: *address,
@@ -146,8 +170,8 @@ impl Machine {
     }
 
     /// Ages on disk have gone on while nobody counted.
-    fn read_group(&self, now: Time, group: usize) -> StoredGroup {
-        let Some((written, stored)) = self.disk.groups.get(&group) else { return StoredGroup::default() };
+    pub(crate) fn read_group(&self, now: Time, group: &str) -> StoredGroup {
+        let Some((written, stored)) = self.disk.groups.get(group) else { return StoredGroup::default() };
         let mut stored = stored.clone();
         for address in &mut stored.addresses {
             address.orphaned += now.since(*written);
@@ -157,6 +181,20 @@ impl Machine {
             address.home_served = address.home_served.map(|ago| ago + now.since(*written));
         }
         stored
+    }
+
+    /// A place for a group that begins.
+    pub(crate) fn add_place(&mut self, group: &GroupPolicy, boot: BootId) -> GroupIndex {
+        let place = Place { name: group.name.clone(), boot, script_timeout: group.script_timeout, configured: true };
+        let number = GroupIndex(self.next_place);
+        self.next_place += 1;
+        self.places.insert(number, place);
+        number
+    }
+
+    /// The place of a group that is configured.
+    pub(crate) fn place_of(&self, name: &str) -> Option<GroupIndex> {
+        self.places.iter().find(|(_, place)| place.configured && place.name == name).map(|(number, _)| *number)
     }
 
     pub(crate) fn has(&self, address: IpAddr) -> bool {

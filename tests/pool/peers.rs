@@ -359,7 +359,7 @@ fn a_replayed_start_is_answered_at_its_own_address_and_never_becomes_a_peer() {
     let answers = world.unicast_sent - before;
     assert!(answers <= 3 * 2 * 12, "{answers} answers to {} datagrams", capture.len());
     world.run_for(secs(100));
-    assert_eq!(world.machines[&1].disk.groups[&0].1.peers, []);
+    assert_eq!(world.machines[&1].disk.groups["www"].1.peers, []);
     assert_eq!(world.view_of(1).groups[0].hosts.len(), 1);
 }
 
@@ -381,7 +381,7 @@ fn a_host_that_is_forgotten_is_not_looked_for() {
     }
     let few = knocks(&mut world);
     assert!(few < many, "{few} after {many}");
-    let peers: Vec<_> = world.machines[&2].disk.groups[&0].1.peers.iter().map(|peer| peer.host).collect();
+    let peers: Vec<_> = world.machines[&2].disk.groups["www"].1.peers.iter().map(|peer| peer.host).collect();
     assert_eq!(peers, [host(1), host(4)]);
 }
 

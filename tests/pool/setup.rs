@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use raisd::types::host::{HostId, Role};
+use raisd::types::host::{HostId, HostKeys, Role};
 use raisd::types::item::ServiceAddress;
 use raisd::types::policy::{
     AllFailed, AnnounceMethod, AnnouncePolicy, Assign, Failback, GroupPolicy, Handover, HostPolicy, NodePolicy, SharedPolicy, TestPolicy,
@@ -96,6 +96,7 @@ pub(crate) fn policy(number: u8, preferred: &[IpAddr]) -> NodePolicy {
             has_release_script: false,
             script_timeout: Duration::from_secs(30),
             announce: AnnouncePolicy { method: AnnounceMethod::Link, count: 5, refresh: Duration::from_secs(3600) },
+            keys: HostKeys::insecure(),
             shared: shared(),
         }],
         tests: Vec::new(),

@@ -42,6 +42,7 @@ impl Transcript {
             | Event::Loaded { .. }
             | Event::Kernel(_)
             | Event::Asked { .. }
+            | Event::Reloaded(_)
             | Event::Stopped => self.say(now, host, format!("  {event:?}")),
         }
     }
@@ -62,6 +63,7 @@ impl Transcript {
             | Action::StoreIncarnation { .. }
             | Action::Report { .. }
             | Action::Reply { .. }
+            | Action::EndGroup { .. }
             | Action::Exit { .. } => format!("> {action:?}"),
         };
         self.say(now, host, text);

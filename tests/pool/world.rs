@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use raisd::node::Node;
 use raisd::node::action::{Action, Report, ScriptAction, ScriptJob, Unicast};
-use raisd::node::event::{Arrival, Event, GroupIndex, Heard, KernelChange, Mark, OpId, Outcome, Request, Token, Way};
+use raisd::node::event::{Arrival, Event, GroupIndex, GroupPlace, Heard, KernelChange, Mark, OpId, Outcome, Reload, Request, Token, Way};
 use raisd::types::host::{BootId, Sequence};
 use raisd::types::item::ServiceAddress;
 use raisd::types::message::{Message, MessageKind, Record, Sender};
@@ -25,7 +25,10 @@ use crate::transcript::Transcript;
 /// A datagram on its way.
 #[derive(Clone, Debug)]
 pub(crate) struct Datagram {
-    pub(crate) group: GroupIndex,
+    pub(crate) sent: Time,
+    pub(crate) kind: MessageKind,
+    /// By name: hosts number their groups each for itself.
+    pub(crate) group: Rc<str>,
     pub(crate) sender: Sender,
     pub(crate) number: u64,
     pub(crate) records: Rc<Vec<Record>>,
@@ -50,6 +53,7 @@ enum Due {
         boot: BootId,
         op: OpId,
         change: Change,
+        interface: String,
         address: ServiceAddress,
     },
 }
@@ -159,19 +163,47 @@ impl World {
 
     /// Starts the daemon of a machine.
     pub(crate) fn boot(&mut self, number: u8) {
-        let (high, low) = (self.draw(), self.draw());
-        let mut boot = [0; 16];
-        boot[..8].copy_from_slice(&high.to_le_bytes());
-        boot[8..].copy_from_slice(&low.to_le_bytes());
+        let boot = self.draw_boot();
         let now = self.now;
         let machine = self.machine(number);
         assert!(machine.node.is_none(), "h{number} runs already");
-        let start = machine.prepare_start(now, BootId(boot));
+        let start = machine.prepare_start(now, boot);
         let (node, actions) = Node::start(machine.local(now), &machine.policy, start);
         machine.node = Some(node);
         machine.zone = None;
         self.transcript.say(now, number, "=== starts".to_owned());
         self.perform(number, actions);
+    }
+
+    fn draw_boot(&mut self) -> BootId {
+        let (high, low) = (self.draw(), self.draw());
+        let mut boot = [0; 16];
+        boot[..8].copy_from_slice(&high.to_le_bytes());
+        boot[8..].copy_from_slice(&low.to_le_bytes());
+        BootId(boot)
+    }
+
+    /// Another configuration for a machine, taken up by its daemon as it runs.
+    pub(crate) fn reload(&mut self, number: u8, change: impl FnOnce(&mut NodePolicy)) {
+        let boot = self.draw_boot();
+        let now = self.now;
+        let machine = self.machine(number);
+        change(&mut machine.policy);
+        let policy = machine.policy.clone();
+        let mut places = Vec::new();
+        for group in &policy.groups {
+            if let Some(number) = machine.place_of(&group.name) {
+                places.push(GroupPlace::Stays(number));
+            } else {
+                let stored = machine.read_group(now, &group.name);
+                places.push(GroupPlace::Begins { group: machine.add_place(group, boot), boot, stored });
+            }
+        }
+        for (number, place) in &mut machine.places {
+            place.configured = places.iter().any(|place| place.group() == *number);
+        }
+        let links = policy.groups.iter().map(|group| (group.interface.clone(), machine.link)).collect();
+        self.tell(number, Event::Reloaded(Box::new(Reload { policy, places, links, changed_tests: BTreeSet::new() })));
     }
 
     pub(crate) fn boot_all(&mut self) {
@@ -338,9 +370,9 @@ impl World {
                     self.handle(to, event);
                 }
             }
-            Due::Kernel { on, boot, op, change, address } => {
+            Due::Kernel { on, boot, op, change, interface, address } => {
                 if self.machine(on).boot == boot {
-                    self.change_kernel(on, op, change, address);
+                    self.change_kernel(on, op, change, interface, address);
                 }
             }
         }
@@ -348,28 +380,31 @@ impl World {
 
     fn receive(&mut self, to: u8, network: u8, way: Way, datagram: Datagram) {
         let machine = self.machine(to);
-        if machine.node.is_none() || machine.boot == datagram.sender.boot {
+        let Some(group) = machine.place_of(&datagram.group).filter(|_| machine.node.is_some()) else { return };
+        if machine.places[&group].boot == datagram.sender.boot {
             return;
         }
-        let arrival = if machine.seen.insert((datagram.sender.boot, datagram.number)) { Arrival::First } else { Arrival::Again };
+        let arrival = if machine.seen.insert((group, datagram.sender.boot, datagram.number)) { Arrival::First } else { Arrival::Again };
         let records = match arrival {
             Arrival::First => datagram.records.to_vec(),
             Arrival::Again => Vec::new(),
         };
-        let Datagram { group, sender, number, .. } = datagram;
+        let Datagram { sender, number, .. } = datagram;
         self.handle(to, Event::Heard(Heard { group, network, way, sender, number, arrival, records }));
     }
 
-    fn change_kernel(&mut self, on: u8, op: OpId, change: Change, address: ServiceAddress) {
-        let interface = "svc0".to_owned();
+    fn change_kernel(&mut self, on: u8, op: OpId, change: Change, interface: String, address: ServiceAddress) {
         let machine = self.machine(on);
         let works = match (change, machine.kernel) {
             (Change::Add, KernelMood::RefusesToAdd) | (Change::Remove, KernelMood::RefusesToRemove) => false,
             (Change::Add, KernelMood::RefusesToRemove | KernelMood::Works) => {
                 machine.interface.insert(address, Mark::Ours);
+                machine.interfaces.insert(address.address, interface.clone());
                 true
             }
             (Change::Remove, KernelMood::RefusesToAdd | KernelMood::Works) => {
+                let put = machine.interfaces.get(&address.address).unwrap_or(&interface);
+                assert_eq!(*put, interface, "h{on} looks for {address} on the wrong interface");
                 machine.interface.retain(|on, mark| *on != address || *mark == Mark::Foreign);
                 true
             }
@@ -419,8 +454,10 @@ impl World {
             let is_deed = !matches!(action, Action::Send { .. } | Action::StoreGroup { .. });
             self.machine(number).deeds += u64::from(is_deed);
             match action {
-                Action::AddAddress { op, address, .. } => self.ask_kernel(number, &mut batch, op, Change::Add, address),
-                Action::RemoveAddress { op, address, .. } => self.ask_kernel(number, &mut batch, op, Change::Remove, address),
+                Action::AddAddress { op, interface, address } => self.ask_kernel(number, &mut batch, op, Change::Add, interface, address),
+                Action::RemoveAddress { op, interface, address } => {
+                    self.ask_kernel(number, &mut batch, op, Change::Remove, interface, address);
+                }
                 Action::Announce { addresses, .. } => self.announce(number, &addresses),
                 Action::RunScript { op, job } => self.run_script(number, op, &job),
                 Action::Send { group, message, unicast } => self.send(number, group, message, &unicast),
@@ -428,7 +465,8 @@ impl World {
                 Action::StoreGroup { op, group, state } => {
                     let now = self.now;
                     let machine = self.machine(number);
-                    machine.disk.groups.insert(group.0, (now, state));
+                    let name = machine.places[&group].name.clone();
+                    machine.disk.groups.insert(name, (now, state));
                     machine.stores += 1;
                     self.answer(number, DISK, op, Outcome::Done);
                 }
@@ -439,6 +477,9 @@ impl World {
                 }
                 Action::Report { report, .. } => self.reports.push((self.now, number, report)),
                 Action::Reply { token, answer } => self.machine(number).replies.push((token, answer)),
+                Action::EndGroup { group } => {
+                    self.machine(number).places.remove(&group);
+                }
                 Action::Exit { code } => {
                     let machine = self.machine(number);
                     machine.exit = Some(code);
@@ -448,12 +489,12 @@ impl World {
         }
     }
 
-    fn ask_kernel(&mut self, on: u8, batch: &mut u32, op: OpId, change: Change, address: ServiceAddress) {
+    fn ask_kernel(&mut self, on: u8, batch: &mut u32, op: OpId, change: Change, interface: String, address: ServiceAddress) {
         let boot = self.machine(on).boot;
         // A batch is answered one by one.
         let after = KERNEL + Duration::from_micros(20) * *batch;
         *batch += 1;
-        self.enqueue(after, Due::Kernel { on, boot, op, change, address });
+        self.enqueue(after, Due::Kernel { on, boot, op, change, interface, address });
     }
 
     fn answer(&mut self, to: u8, after: Duration, op: OpId, outcome: Outcome) {
@@ -479,7 +520,7 @@ impl World {
             }
             ScriptAction::Release => machine.release_script,
         };
-        let timeout = machine.policy.groups[job.group.0].script_timeout;
+        let timeout = machine.places[&job.group].script_timeout;
         match mood {
             ScriptMood::Fails => self.answer(number, Duration::from_millis(3), op, Outcome::Failed { why: "exit status 1".to_owned() }),
             ScriptMood::Hangs => self.answer(number, timeout, op, Outcome::TimedOut),
@@ -488,16 +529,23 @@ impl World {
     }
 
     fn send(&mut self, from: u8, group: GroupIndex, message: Message, unicast: &Unicast) {
+        let (sent, kind) = (self.now, message.kind);
         let machine = self.machine(from);
         machine.infos_sent += u64::from(message.kind == MessageKind::Info);
-        let sender = Sender { host: machine.id(), incarnation: message.incarnation, boot: machine.boot };
+        let place = &machine.places[&group];
+        let group: Rc<str> = place.name.as_str().into();
+        let sender = Sender { host: machine.id(), incarnation: message.incarnation, boot: place.boot };
         let is_farewell = message
             .records
             .iter()
             .any(|record| matches!(record, Record::Head(head) if head.id == sender.host && head.sequence == Sequence::FAREWELL));
         let mut destinations: Vec<(u8, u8, Way, usize)> = Vec::new();
-        if self.machines[&from].policy.groups[group.0].multicast {
-            let listens = |machine: &Machine| machine.policy.groups.get(group.0).is_some_and(|group| group.multicast);
+        // A group that has been taken out of the configuration ends as it was.
+        let has_multicast = |machine: &Machine| {
+            machine.policy.groups.iter().find(|configured| *configured.name == *group).is_none_or(|configured| configured.multicast)
+        };
+        if has_multicast(&self.machines[&from]) {
+            let listens = |machine: &Machine| has_multicast(machine);
             let others = self.machines.iter().filter(|(to, machine)| **to != from && listens(machine));
             destinations.extend(others.flat_map(|(to, _)| (0..NETWORKS).map(|network| (*to, network, Way::Multicast, usize::MAX))));
         }
@@ -509,7 +557,7 @@ impl World {
             let machine = self.machine(from);
             machine.number += 1;
             let number = if is_farewell { u64::MAX } else { machine.number };
-            let datagram = Datagram { group, sender, number, records: Rc::new(records) };
+            let datagram = Datagram { sent, kind, group: Rc::clone(&group), sender, number, records: Rc::new(records) };
             if let Some(capture) = &mut self.capture {
                 capture.push(datagram.clone());
             }

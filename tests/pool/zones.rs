@@ -1,7 +1,7 @@
 //! The zone that every host answers from.
 
 use raisd::node::action::Report;
-use raisd::node::event::{Event, LoadSample};
+use raisd::node::event::{Event, LoadSample, Request};
 use raisd::types::policy::NodePolicy;
 
 use crate::machine::Disk;
@@ -115,4 +115,42 @@ fn a_zone_of_hundreds_reaches_everybody_although_a_third_of_all_datagrams_is_los
     expected.sort_unstable();
     world.assert_zone(&expected);
     world.assert_rest(20);
+}
+
+/// What a host's name server is told of an address that is not on the list.
+fn reasons(world: &World, number: u8) -> Vec<(std::net::IpAddr, String)> {
+    let zone = world.machines[&number].zone.as_ref();
+    zone.map(|zone| zone.withheld.iter().map(|one| (one.address, one.reason.clone())).collect()).unwrap_or_default()
+}
+
+#[test]
+fn every_name_server_says_why_each_other_address_is_withheld() {
+    let mut world = pool(115);
+    let serving = |world: &mut World, expected: &[(u8, &str)]| {
+        world.run_for(secs(3));
+        let expected: Vec<_> = expected.iter().map(|(number, reason)| (address(*number), (*reason).to_owned())).collect();
+        for number in world.running().map(|(number, _)| number).collect::<Vec<_>>() {
+            assert_eq!(reasons(world, number), expected, "host {number}");
+        }
+    };
+    serving(&mut world, &[]);
+    world.tell(2, percent(95));
+    serving(&mut world, &[(2, "above high water")]);
+    for number in [1, 2, 3] {
+        let zone = world.machines[&number].zone.as_ref().unwrap();
+        let expected = "web2 uses 95 % of its capacity; it leaves above 80 % and comes back at 60 %";
+        assert_eq!(zone.withheld[0].detail, expected, "host {number}");
+    }
+    // The list stays as it is, the reason does not.
+    let before = serial(&world, 1);
+    world.ask(2, Request::Quiesce { group: None, reason: String::new() });
+    serving(&mut world, &[(2, "quiesced")]);
+    assert_eq!(serial(&world, 1), before);
+    world.power_off(3);
+    serving(&mut world, &[(2, "quiesced"), (3, "silent")]);
+    world.ask(2, Request::Resume { group: None });
+    world.tell(2, percent(10));
+    serving(&mut world, &[(3, "silent")]);
+    world.boot(3);
+    serving(&mut world, &[]);
 }

@@ -9,14 +9,15 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use raisd::types::host::{
-    BootId, BootTag, Duty, EntryVersion, Extent, FailedAcquire, Hearing, HostDetail, HostHead, HostId, HostItem, Incarnation, NETWORKS_MAX,
-    NetworkHearing, Role, Sequence,
+    BootId, BootTag, Duty, EntryVersion, Extent, FailedAcquire, Hearing, HostDetail, HostHead, HostId, HostItem, HostKeys, Incarnation,
+    KeyId, NETWORKS_MAX, NetworkHearing, Role, Sequence,
 };
 use raisd::types::item::{Epoch, Item, ItemState, Reason};
 use raisd::types::message::{
     AddressRecord, Command, CommandItem, CommandKind, DetailRecord, Freeze, HearingRecord, ItemsRecord, Message, MessageKind, Record,
     Refusal, Returned, Verdict, VerdictRecord, VersionedItem, Wish, WishKind, ZoneRecord,
 };
+use raisd::types::policy::{AllFailed, Ruling};
 use raisd::wire::DURATION_MAX;
 
 /// Any message, some of them many datagrams long.
@@ -58,12 +59,13 @@ fn head() -> impl Strategy<Value = HostHead> {
     let who = (host(), number(), boot(), sequence(), duration(), duration(), version(), extent());
     let state =
         (any::<[bool; 4]>(), select(vec![Duty::Active, Duty::Quiesced, Duty::Draining]), select(vec![Role::Server, Role::Observer]));
-    let rest = (option::of(duration()), option::of(duration()), number(), any::<[u32; 3]>(), extent());
+    let rest =
+        (option::of(duration()), option::of(duration()), number(), any::<[u32; 3]>(), extent(), (duration(), duration(), any::<bool>()));
     (who, state, rest).prop_map(
         |(
             (id, incarnation, boot, sequence, age, uptime, version, items),
             ([ok, settled, spare, restarting], duty, role),
-            (frozen, promise, config_hash, [load, capacity, zone_serial], database),
+            (frozen, promise, config_hash, [load, capacity, zone_serial], database, (heartbeat, timeout, keeps)),
         )| HostHead {
             id,
             incarnation: Incarnation(incarnation),
@@ -81,6 +83,7 @@ fn head() -> impl Strategy<Value = HostHead> {
             frozen,
             restarting,
             config_hash,
+            ruling: Ruling { heartbeat, timeout, all_failed: if keeps { AllFailed::Keep } else { AllFailed::Release } },
             load,
             capacity,
             promise,
@@ -101,16 +104,21 @@ fn hearing() -> impl Strategy<Value = Hearing> {
 fn detail() -> impl Strategy<Value = HostDetail> {
     let texts = (text(), text(), text(), vec("[a-z:0-9]{0,20}", 0..4));
     let networks = (vec(address(), 0..=NETWORKS_MAX), any::<bool>(), option::of(any::<[u8; 6]>()), vec(network(), 0..12));
-    (texts, networks).prop_map(|((name, software, location, capabilities), (control, multicast, mac, accept))| HostDetail {
-        name,
-        software,
-        control,
-        multicast,
-        mac,
-        accept,
-        location,
-        capabilities,
-    })
+    let keys = (vec(any::<u16>(), 0..12), any::<u32>().prop_map(KeyId), vec(any::<u32>().prop_map(KeyId), 0..16));
+    (texts, networks, keys).prop_map(
+        |((name, software, location, capabilities), (control, multicast, mac, accept), (config, sends, opens))| HostDetail {
+            name,
+            software,
+            control,
+            multicast,
+            mac,
+            accept,
+            location,
+            capabilities,
+            config,
+            keys: HostKeys { sends, opens },
+        },
+    )
 }
 
 fn versioned_item() -> impl Strategy<Value = VersionedItem> {

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use raisd::types::host::{
-    BootId, Duty, EntryVersion, Extent, FailedAcquire, Hearing, HostDetail, HostHead, HostId, HostItem, Incarnation, NetworkHearing, Role,
-    Sequence,
+    BootId, Duty, EntryVersion, Extent, FailedAcquire, Hearing, HostDetail, HostHead, HostId, HostItem, HostKeys, Incarnation,
+    NetworkHearing, Role, Sequence,
 };
 use raisd::types::item::{Epoch, Item, ItemState, Reason};
 use raisd::types::message::{
     AddressRecord, Command, CommandItem, CommandKind, DetailRecord, Freeze, HearingRecord, ItemsRecord, Message, MessageKind, Record,
     Refusal, Returned, Verdict, VerdictRecord, VersionedItem, Wish, WishKind, ZoneRecord,
 };
+use raisd::types::policy::{AllFailed, Ruling};
 use raisd::wire::seal::{Key, KeyId, KeyUse, Protection};
 use raisd::wire::{Inbound, Outbound};
 
@@ -63,7 +64,7 @@ fn the_vectors_open_from_their_files_alone() {
 }
 
 /// The hexadecimal parts of a file.
-fn datagrams(text: &str) -> Vec<Vec<u8>> {
+pub(super) fn datagrams(text: &str) -> Vec<Vec<u8>> {
     let mut datagrams = Vec::new();
     let mut open = false;
     for line in text.lines() {
@@ -127,7 +128,7 @@ fn said(record: &Record) -> Vec<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text
@@ -172,6 +173,7 @@ fn head(id: HostId, boot: BootId) -> HostHead {
         frozen: None,
         restarting: false,
         config_hash: 0xfedc_ba98_7654_3210,
+        ruling: Ruling { heartbeat: Duration::from_millis(250), timeout: Duration::from_secs(1), all_failed: AllFailed::Release },
         load: 300,
         capacity: 1000,
         promise: Some(Duration::from_millis(750)),
@@ -245,6 +247,8 @@ fn own_entry(host: HostId, boot_id: BootId) -> Vec<Record> {
                 accept: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
                 location: "texas".to_owned(),
                 capabilities: vec!["postgres".to_owned(), "security:3".to_owned()],
+                config: vec![0x0102, 0x0304, 0x0506, 0x0708, 0x090a, 0x0b0c, 0x0d0e, 0x0f10],
+                keys: HostKeys { sends: KeyId(17), opens: vec![KeyId(5), KeyId(17)] },
             },
         })),
         Record::Items(ItemsRecord {

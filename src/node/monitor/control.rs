@@ -39,12 +39,22 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// The preferred host: of several that claim to be, the one that holds it, else the lowest eligible, else the lowest.
+    /// The preferred host.
     pub(crate) fn preferred_host(&self, row: &AddressRow) -> Option<HostId> {
-        let is_eligible = |host: &&HostId| self.hosts.get(host).is_some_and(HostRow::is_eligible);
-        let holding = row.preferred_by.iter().find(|host| row.holders.contains_key(host));
-        let eligible = row.preferred_by.iter().find(is_eligible);
-        holding.or(eligible).or(row.preferred_by.first()).copied()
+        self.home(row, None)
+    }
+
+    /// Of several hosts that prefer an address: the one that holds it, an active one first, else the lowest eligible, else the
+    /// lowest. One that is not ok counts only if all are not. `without`: a host that lets go of it.
+    fn home(&self, row: &AddressRow, without: Option<HostId>) -> Option<HostId> {
+        let rank = |id: &HostId| match self.hosts.get(id) {
+            Some(host) if !host.ok => 4,
+            Some(host) if row.holders.contains_key(id) => u8::from(host.duty != Duty::Active),
+            Some(host) if host.is_eligible() => 2,
+            Some(_) => 3,
+            None => 5,
+        };
+        row.preferred_by.iter().copied().filter(|id| Some(*id) != without).min_by_key(|id| (rank(id), *id))
     }
 }
 
@@ -302,11 +312,12 @@ impl<'a> Step<'a> {
         self.tables.hosts.get(&host).is_some_and(|row| row.is_fit_to_keep() && row.accepts(item))
     }
 
-    /// Where the operator wants it, if that host is there or may take it.
+    /// Where the operator wants it, if that host has it and may keep it, or may take it.
     fn order(&self, item: &Item, row: &AddressRow) -> Option<HostId> {
         let to = row.ordered?;
         let host = self.tables.hosts.get(&to)?;
-        (row.holders.contains_key(&to) || self.may_take(to, host, item, row)).then_some(to)
+        let keeps = row.holders.contains_key(&to) && self.may_keep(to, item);
+        (keeps || self.may_take(to, host, item, row)).then_some(to)
     }
 
     /// Everything about one address.
@@ -350,7 +361,11 @@ impl<'a> Step<'a> {
 
     /// Nobody serves it.
     fn assign(&mut self, item: &Item, row: &AddressRow, preferred: Option<HostId>) {
-        if self.tables.frozen || self.tables.unknown_holdings || preferred.is_some_and(|home| self.is_coming(home, item, row)) {
+        if self.tables.frozen || self.tables.unknown_holdings {
+            return;
+        }
+        // What the operator wants does not wait for the preferred host.
+        if self.order(item, row).is_none() && preferred.is_some_and(|home| self.is_coming(home, item, row)) {
             return;
         }
         match self.choose(item, row, preferred) {
@@ -464,7 +479,12 @@ impl<'a> Step<'a> {
             let target = self.targets.get(item);
             return target.filter(|target| **target != holder).map(|_| Reason::Rebalanced);
         }
-        match self.choose(item, row, preferred) {
+        // Nor is it released before it could be given on.
+        let next = self.tables.home(row, Some(holder));
+        if self.tables.unknown_holdings || next.is_some_and(|home| self.is_coming(home, item, row)) {
+            return None;
+        }
+        match self.choose(item, row, next) {
             Choice::Host(_) if host.duty == Duty::Draining => Some(Reason::Drained),
             Choice::Host(_) if !host.ok => Some(Reason::TestFailed),
             Choice::Host(_) => Some(Reason::NotAccepted),

@@ -257,6 +257,7 @@ impl HeardEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::host::HostKeys;
     use crate::types::item::{Epoch, ItemState};
 
     fn detail() -> HostDetail {
@@ -269,6 +270,8 @@ mod tests {
             accept: vec![],
             location: String::new(),
             capabilities: vec![],
+            config: vec![],
+            keys: HostKeys::insecure(),
         }
     }
 

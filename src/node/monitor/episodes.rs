@@ -18,7 +18,7 @@ pub(crate) struct Episodes {
     cannot_assign: BTreeMap<Item, &'static str>,
     conflicts: BTreeMap<Item, HostId>,
     duplicates: BTreeSet<Item>,
-    differing: BTreeSet<HostId>,
+    differing: BTreeMap<HostId, Vec<String>>,
     problem: Option<String>,
     /// A test has failed and the failure has been told.
     failing: bool,
@@ -57,13 +57,15 @@ impl Episodes {
         self.cannot_assign.get(item).copied()
     }
 
-    /// Tells which hosts have other group-wide keys than the leader.
-    pub(crate) fn configurations(&mut self, turn: &mut Turn<'_>, leader: u64, hosts: &Hosts) {
-        let differing: BTreeSet<HostId> = hosts.live().filter(|(_, host)| host.head.config_hash != leader).map(|(id, _)| id).collect();
-        for host in differing.difference(&self.differing) {
-            turn.report(Report::ConfigurationDiffers { host: *host });
+    /// Tells which hosts have other group-wide keys than the leader, and which keys; `None`: that host's detail is on its way.
+    pub(crate) fn configurations(&mut self, turn: &mut Turn<'_>, differing: BTreeMap<HostId, Option<Vec<String>>>) {
+        self.differing.retain(|host, _| differing.contains_key(host));
+        for (host, keys) in differing.into_iter().filter_map(|(host, keys)| Some((host, keys?))) {
+            if self.differing.get(&host) != Some(&keys) {
+                turn.report(Report::ConfigurationDiffers { host, keys: keys.clone() });
+                self.differing.insert(host, keys);
+            }
         }
-        self.differing = differing;
     }
 
     /// Tells that this host cannot serve, or can again. Says whether that has changed.

@@ -63,6 +63,13 @@ pub(crate) fn detail_digest(detail: &HostDetail) -> u64 {
     for capability in &detail.capabilities {
         write_text(&mut hash, capability);
     }
+    for key in &detail.config {
+        hash.write(&key.to_le_bytes());
+    }
+    hash.write_u32(detail.keys.sends.0);
+    for id in &detail.keys.opens {
+        hash.write_u32(id.0);
+    }
     hash.finish()
 }
 

@@ -151,6 +151,11 @@ impl Freezing {
         ended.into_iter().map(|ended| (ended.token, if is_heeded(&ended) { Ok(ended.wanted) } else { Err(ended.wanted) })).collect()
     }
 
+    /// Gives up those who wait.
+    pub(crate) fn take_unanswered(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.token).collect()
+    }
+
     pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
         let ends = self.word.map(|word| word.until).filter(|until| *until > now);
         ends.into_iter().chain(self.waiting.iter().map(|waiting| waiting.until)).min()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::announcements::Announcements;
 use super::back_off::BackOffs;
 use crate::node::action::{Action, Report, ScriptAction, ScriptJob};
-use crate::node::event::{OpId, Outcome};
+use crate::node::event::{GroupIndex, OpId, Outcome};
 use crate::node::turn::Turn;
 use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
 use crate::types::policy::{AnnounceMethod, GroupPolicy};
@@ -35,6 +35,8 @@ pub(crate) enum Manner {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Holding {
     address: ServiceAddress,
+    /// Where it was put; the group may have another interface meanwhile.
+    interface: String,
     epoch: Epoch,
     reason: Reason,
     since: Time,
@@ -116,22 +118,23 @@ impl Holdings {
         let address = ServiceAddress { address: *address, prefix };
         let op = turn.begin(item);
         turn.act(Action::AddAddress { op, interface: policy.interface.clone(), address });
-        self.insert(turn.now, address, epoch, reason, Stage::Adding { op, then: None });
+        self.insert(turn.now, policy, address, epoch, reason, Stage::Adding { op, then: None });
     }
 
     /// Takes off what an earlier run of the daemon has left on the interface; `epoch` is the one that it was held under, or the
     /// best that is known of it.
     pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, address: ServiceAddress, epoch: Epoch) {
         let item = Item::Address(address.address);
-        self.insert(turn.now, address, epoch, Reason::Leftover, Stage::Online);
+        self.insert(turn.now, policy, address, epoch, Reason::Leftover, Stage::Online);
         if let Some(holding) = self.held.get_mut(&item) {
             holding.kernel = true;
         }
         self.release(turn, policy, &item, Reason::Leftover, Manner::Forced);
     }
 
-    fn insert(&mut self, now: Time, address: ServiceAddress, epoch: Epoch, reason: Reason, stage: Stage) {
-        let holding = Holding { address, epoch, reason, since: now, kernel: false, stage, removals: 0, removed_at: None };
+    fn insert(&mut self, now: Time, policy: &GroupPolicy, address: ServiceAddress, epoch: Epoch, reason: Reason, stage: Stage) {
+        let interface = policy.interface.clone();
+        let holding = Holding { address, interface, epoch, reason, since: now, kernel: false, stage, removals: 0, removed_at: None };
         self.held.insert(Item::Address(address.address), holding);
     }
 
@@ -149,7 +152,7 @@ impl Holdings {
                 }
                 match manner {
                     Manner::Orderly => holding.close(turn, policy, item, manner, None),
-                    Manner::Forced => holding.remove(turn, policy, item, manner, None),
+                    Manner::Forced => holding.remove(turn, item, manner, None),
                 }
             }
         }
@@ -174,7 +177,7 @@ impl Holdings {
             Stage::Closing { op, manner, problem } if op == done => {
                 let problem = problem.or_else(|| failure(&outcome, "release script", policy.script_timeout));
                 match manner {
-                    Manner::Orderly => holding.remove(turn, policy, item, manner, problem),
+                    Manner::Orderly => holding.remove(turn, item, manner, problem),
                     Manner::Forced => self.released(turn, item, problem),
                 }
             }
@@ -195,18 +198,18 @@ impl Holdings {
     fn address_added(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item, then: Option<(Reason, Manner)>, outcome: Outcome) {
         let Some(holding) = self.held.get_mut(item) else { return };
         if let Some(why) = failure(&outcome, "adding the address", policy.script_timeout) {
-            holding.undo(turn, policy, item, Cause::Failed { why });
+            holding.undo(turn, item, Cause::Failed { why });
             return;
         }
         holding.kernel = true;
         if then.is_some() {
             // The acquire script has not run, so there is nothing for a release script to undo.
-            holding.undo(turn, policy, item, Cause::Overtaken);
+            holding.undo(turn, item, Cause::Overtaken);
             return;
         }
         if policy.has_acquire_script {
             let op = turn.begin(item);
-            turn.act(run_script(turn.group, ScriptAction::Acquire, op, item, holding.address.prefix, holding.reason, holding.epoch));
+            turn.act(holding.run_script(turn.group, ScriptAction::Acquire, op, item));
             holding.stage = Stage::Preparing { op, then: None };
         }
         // At once: nobody else can answer for it.
@@ -223,7 +226,7 @@ impl Holdings {
             if let Some(address) = item.address() {
                 self.announcements.end(address);
             }
-            holding.undo(turn, policy, item, Cause::Failed { why });
+            holding.undo(turn, item, Cause::Failed { why });
             return;
         }
         self.acquired(turn, item);
@@ -231,7 +234,7 @@ impl Holdings {
             self.release(turn, policy, item, reason, manner);
         } else if let Some(holding) = self.held.get_mut(item).filter(|holding| !holding.kernel) {
             // Others removed it while the script ran.
-            holding.restore(turn, policy, item);
+            holding.restore(turn, item);
         }
     }
 
@@ -332,9 +335,9 @@ impl Holdings {
     }
 
     /// An address is on the interface no longer although this daemon did not take it off.
-    pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item) {
+    pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, interface: &str, item: &Item) {
         let Some(holding) = self.held.get_mut(item) else { return };
-        if !holding.kernel {
+        if !holding.kernel || holding.interface != interface {
             return;
         }
         match holding.stage {
@@ -354,7 +357,7 @@ impl Holdings {
         holding.removals = if is_row { holding.removals + 1 } else { 1 };
         holding.removed_at = Some(turn.now);
         let times = holding.removals;
-        turn.report(Report::AddressLost { item: item.clone(), interface: policy.interface.clone(), times });
+        turn.report(Report::AddressLost { item: item.clone(), interface: holding.interface.clone(), times });
         if times > REMOVALS_MAX {
             self.give_to_another(turn, policy, item);
             return;
@@ -362,26 +365,27 @@ impl Holdings {
         if holding.stage != Stage::Online {
             return;
         }
-        holding.restore(turn, policy, item);
+        holding.restore(turn, item);
     }
 
     /// Others have replaced an address that this host holds by one without our mark, which nobody would take off again.
     pub(crate) fn mark_again(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item) {
-        if let Some(holding) = self.held.get_mut(item).filter(|holding| holding.stage == Stage::Online) {
-            holding.restore(turn, policy, item);
+        let is_there = |holding: &&mut Holding| holding.stage == Stage::Online && holding.interface == policy.interface;
+        if let Some(holding) = self.held.get_mut(item).filter(is_there) {
+            holding.restore(turn, item);
         }
     }
 
     /// Tries again what the kernel refused.
-    pub(crate) fn beat(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy) {
+    pub(crate) fn beat(&mut self, turn: &mut Turn<'_>) {
         let is_stuck = |holding: &Holding| matches!(holding.stage, Stage::Stuck { .. } | Stage::UndoingStuck);
         let stuck: Vec<Item> = self.held.iter().filter(|(_, holding)| is_stuck(holding)).map(|(item, _)| item.clone()).collect();
         for item in stuck {
             let Some(holding) = self.held.get_mut(&item) else { continue };
             if let Stage::Stuck { manner, problem } = holding.stage.clone() {
-                holding.remove(turn, policy, &item, manner, Some(problem));
+                holding.remove(turn, &item, manner, Some(problem));
             } else {
-                holding.undo(turn, policy, &item, Cause::Told);
+                holding.undo(turn, &item, Cause::Told);
             }
         }
         self.failures.drop_old(turn.now);
@@ -389,9 +393,14 @@ impl Holdings {
 
     /// Emits what is to be announced.
     pub(crate) fn announce_due(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy) {
-        let addresses = self.announcements.take_due(turn.now, &policy.announce);
-        if !addresses.is_empty() {
-            turn.act(Action::Announce { interface: policy.interface.clone(), addresses });
+        let mut due: BTreeMap<&str, Vec<ServiceAddress>> = BTreeMap::new();
+        for address in self.announcements.take_due(turn.now, &policy.announce) {
+            if let Some(holding) = self.held.get(&Item::Address(address.address)) {
+                due.entry(&holding.interface).or_default().push(address);
+            }
+        }
+        for (interface, addresses) in due {
+            turn.act(Action::Announce { interface: interface.to_owned(), addresses });
         }
     }
 
@@ -404,6 +413,25 @@ impl Holdings {
     pub(crate) fn announce_again(&mut self, now: Time, policy: &GroupPolicy, item: &Item) {
         if let Some(address) = item.address() {
             self.announcements.begin_again(now, address, &policy.announce);
+        }
+    }
+
+    /// The way of announcing has changed.
+    pub(crate) fn change_announcing(&mut self, now: Time, policy: &GroupPolicy) {
+        let announced = |holding: &&Holding| match holding.stage {
+            Stage::Preparing { .. } | Stage::Online | Stage::Restoring { .. } => true,
+            Stage::Adding { .. }
+            | Stage::Undoing { .. }
+            | Stage::UndoingStuck
+            | Stage::Closing { .. }
+            | Stage::Removing { .. }
+            | Stage::Stuck { .. } => false,
+        };
+        for holding in self.held.values().filter(|holding| holding.kernel).filter(announced) {
+            match policy.announce.method {
+                AnnounceMethod::Link => self.announcements.begin(now, holding.address, &policy.announce),
+                AnnounceMethod::None => self.announcements.end(holding.address.address),
+            }
         }
     }
 
@@ -459,51 +487,45 @@ impl Holding {
     /// Runs the release script, if there is one.
     fn close(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item, manner: Manner, problem: Option<String>) {
         if !policy.has_release_script {
-            self.remove(turn, policy, item, manner, problem);
+            self.remove(turn, item, manner, problem);
             return;
         }
         let op = turn.begin(item);
-        turn.act(run_script(turn.group, ScriptAction::Release, op, item, self.address.prefix, self.reason, self.epoch));
+        turn.act(self.run_script(turn.group, ScriptAction::Release, op, item));
         self.stage = Stage::Closing { op, manner, problem };
     }
 
     /// Puts the address back that others have removed.
-    fn restore(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item) {
+    fn restore(&mut self, turn: &mut Turn<'_>, item: &Item) {
         let op = turn.begin(item);
-        turn.act(Action::AddAddress { op, interface: policy.interface.clone(), address: self.address });
+        turn.act(Action::AddAddress { op, interface: self.interface.clone(), address: self.address });
         self.stage = Stage::Restoring { op, then: None };
     }
 
     /// Takes the address off.
-    fn remove(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item, manner: Manner, problem: Option<String>) {
+    fn remove(&mut self, turn: &mut Turn<'_>, item: &Item, manner: Manner, problem: Option<String>) {
         let op = turn.begin(item);
-        turn.act(self.take_off(policy, op));
+        turn.act(self.take_off(op));
         self.stage = Stage::Removing { op, manner, problem };
     }
 
     /// Takes the address of an acquire off again.
-    fn undo(&mut self, turn: &mut Turn<'_>, policy: &GroupPolicy, item: &Item, cause: Cause) {
+    fn undo(&mut self, turn: &mut Turn<'_>, item: &Item, cause: Cause) {
         let op = turn.begin(item);
-        turn.act(self.take_off(policy, op));
+        turn.act(self.take_off(op));
         self.since = turn.now;
         self.stage = Stage::Undoing { op, cause };
     }
 
-    fn take_off(&self, policy: &GroupPolicy, op: OpId) -> Action {
-        Action::RemoveAddress { op, interface: policy.interface.clone(), address: self.address }
+    fn take_off(&self, op: OpId) -> Action {
+        Action::RemoveAddress { op, interface: self.interface.clone(), address: self.address }
     }
-}
 
-fn run_script(
-    group: crate::node::event::GroupIndex,
-    action: ScriptAction,
-    op: OpId,
-    item: &Item,
-    prefix: u8,
-    reason: Reason,
-    epoch: Epoch,
-) -> Action {
-    Action::RunScript { op, job: ScriptJob { group, action, item: item.clone(), prefix, reason, epoch } }
+    fn run_script(&self, group: GroupIndex, action: ScriptAction, op: OpId, item: &Item) -> Action {
+        let (interface, prefix) = (self.interface.clone(), self.address.prefix);
+        let job = ScriptJob { group, action, interface, item: item.clone(), prefix, reason: self.reason, epoch: self.epoch };
+        Action::RunScript { op, job }
+    }
 }
 
 /// What went wrong, if anything.

@@ -13,10 +13,16 @@ use crate::node::event::{Arrival, Way};
 use crate::types::host::{BootId, EntryVersion, Hearing, HostHead, HostId, Incarnation, Sequence};
 use crate::types::item::Item;
 use crate::types::message::{HearingRecord, Record, Sender, VersionedItem};
+use crate::types::policy::Ruling;
 use crate::types::time::Time;
 
 /// The most hosts of a group that are remembered, silent ones included. Ten times the largest pool that was tried.
 pub(crate) const HOSTS_MAX: usize = 1024;
+
+/// What another host may make this one go by: the bounds of the configuration.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// The most items in one host's entry that are remembered.
 pub(crate) const ENTRY_ITEMS_MAX: usize = 16_384;
@@ -58,6 +64,9 @@ pub(crate) struct Host {
     frozen_until: Option<Time>,
     /// Its name, once known: also while its entry is collected anew.
     name: Option<String>,
+    /// How long it may be unheard before it is silent: the group's `timeout` when it was heard, or its own if it went by a
+    /// longer one. A timeout that becomes longer afterwards does not make it live any longer.
+    patience: Duration,
 }
 
 /// Whether a host counts as live.
@@ -72,8 +81,9 @@ pub(crate) enum Standing {
 }
 
 impl Host {
-    fn new(now: Time, head: HostHead) -> Self {
+    fn new(now: Time, head: HostHead, timeout: Duration) -> Self {
         Self {
+            patience: timeout.max(ruling(&head).timeout),
             heard_at: now.minus(head.age),
             known_since: now,
             is_late: false,
@@ -121,6 +131,11 @@ impl Host {
         if report.is_some() || is_unicast { Reach::Unicast } else { Reach::Unsure }
     }
 
+    /// What it says that it goes by, within the bounds of any configuration.
+    pub(crate) fn ruling(&self) -> Ruling {
+        ruling(&self.head)
+    }
+
     /// How much longer it is not to be given `item`.
     pub(crate) fn back_off(&self, now: Time, item: &Item) -> Duration {
         self.back_off_until.get(item).map_or(Duration::ZERO, |until| until.since(now))
@@ -132,7 +147,10 @@ impl Host {
     }
 
     /// Takes a head of the same boot that is not older than the known one.
-    fn take_head(&mut self, now: Time, head: HostHead) {
+    fn take_head(&mut self, now: Time, head: HostHead, timeout: Duration) {
+        if head.sequence != self.head.sequence {
+            self.patience = timeout.max(ruling(&head).timeout);
+        }
         let left_owner = now.minus(head.age);
         // Only a greater sequence makes an entry younger; at equal sequence the older age wins.
         self.heard_at = if head.sequence == self.head.sequence { self.heard_at.min(left_owner) } else { self.heard_at.max(left_owner) };
@@ -256,6 +274,21 @@ impl Hosts {
         }
     }
 
+    /// Who is not heard for `timeout` is silent.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// The control networks have changed: where who was heard tells nothing about where who is heard.
+    pub(crate) fn forget_networks(&mut self) {
+        for host in self.hosts.values_mut() {
+            host.links = Links::default();
+        }
+        for stranger in self.strangers.values_mut() {
+            stranger.links = Links::default();
+        }
+    }
+
     /// Takes one datagram.
     pub(crate) fn hear(&mut self, now: Time, datagram: Datagram, records: Vec<Record>) -> Changes {
         let Datagram { network, way, sender, number, arrival } = datagram;
@@ -374,7 +407,7 @@ impl Hosts {
             return false;
         }
         self.outdated.remove(&sender.host);
-        let mut host = Host::new(now, head);
+        let mut host = Host::new(now, head, self.timeout);
         host.name = self.hosts.get(&sender.host).and_then(|known| known.name.clone());
         if let Some(stranger) = self.strangers.remove(&(sender.host, sender.boot)) {
             host.links = stranger.links;
@@ -487,8 +520,8 @@ impl Hosts {
                 }
                 let before = placement_facts(&host.head);
                 let was = (host.standing, host.whole);
-                host.take_head(now, head);
-                if host.standing == Standing::Silent && now.since(host.heard_at) < self.timeout {
+                host.take_head(now, head, self.timeout);
+                if host.standing == Standing::Silent && now.since(host.heard_at) < host.patience {
                     host.standing = Standing::Live;
                     self.notices.push(Notice::Heard(host.head.id));
                 }
@@ -501,7 +534,7 @@ impl Hosts {
             }
             // A relayed head of a start that is not known here: entries count if the relayer is proved.
             Some(host) if head.incarnation > host.head.incarnation && head.sequence != Sequence::FAREWELL => {
-                *host = Host { name: host.name.take(), ..Host::new(now, head) };
+                *host = Host { name: host.name.take(), ..Host::new(now, head, self.timeout) };
                 self.notices.push(Notice::Heard(host.head.id));
                 changes.matters = true;
             }
@@ -512,7 +545,7 @@ impl Hosts {
                 }
                 let id = head.id;
                 if self.make_room(id) {
-                    self.hosts.insert(id, Host::new(now, head));
+                    self.hosts.insert(id, Host::new(now, head, self.timeout));
                     self.notices.push(Notice::Heard(id));
                     changes.matters = true;
                 } else {
@@ -538,7 +571,7 @@ impl Hosts {
         for (id, host) in &mut self.hosts {
             let age = now.since(host.heard_at);
             match host.standing {
-                Standing::Live if age >= timeout => {
+                Standing::Live if age >= host.patience => {
                     host.standing = Standing::Silent;
                     host.entry.start_over();
                     host.whole = false;
@@ -579,8 +612,8 @@ impl Hosts {
     }
 
     /// When the next host becomes silent if nothing is heard.
-    pub(crate) fn deadline(&self, timeout: Duration) -> Option<Time> {
-        self.hosts.values().filter(|host| host.is_live()).map(|host| host.heard_at.plus(timeout)).min()
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.hosts.values().filter(|host| host.is_live()).map(|host| host.heard_at.plus(host.patience)).min()
     }
 
     /// Forgets a host that is not live.
@@ -740,6 +773,13 @@ fn own_control(sender: Sender, record: &Record) -> Option<&[IpAddr]> {
         | Record::Verdict(_)
         | Record::Freeze(_) => None,
     }
+}
+
+/// What a host says that it goes by, within the bounds of any configuration.
+fn ruling(head: &HostHead) -> Ruling {
+    let Ruling { heartbeat, timeout, all_failed } = head.ruling;
+    let heartbeat = heartbeat.clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
+    Ruling { heartbeat, timeout: timeout.clamp(heartbeat * 2, TIMEOUT_MAX.max(heartbeat * 2)), all_failed }
 }
 
 /// The item, if the change says that its host holds it or has let it go.

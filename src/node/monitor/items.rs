@@ -122,6 +122,20 @@ impl Items {
         changed
     }
 
+    /// The leader says how long the address stays known as an orphan.
+    pub(crate) fn follow_lifetime(&mut self, item: &Item, lifetime: Duration) {
+        if let Some(known) = self.known.get_mut(item).filter(|known| !known.tombstone) {
+            known.lifetime = lifetime;
+        }
+    }
+
+    /// This host leads: its own value holds, also for those that were orphaned before.
+    pub(crate) fn rule_lifetime(&mut self, lifetime: Duration) {
+        for known in self.known.values_mut().filter(|known| !known.tombstone) {
+            known.lifetime = lifetime;
+        }
+    }
+
     /// Counts a return to the preferred host, from the holding with this epoch.
     pub(crate) fn note_return(&mut self, now: Time, item: &Item, from: Epoch) {
         if let Some(known) = self.known.get(item).filter(|known| known.returned_from < from) {
@@ -286,7 +300,7 @@ impl KnownItem {
             home_served_at: self.home_served_at.max(told.home_served_at),
             returns: [self.returns, told.returns].into_iter().flatten().max_by_key(|returns| (returns.at, returns.quick)),
             returned_from: self.returned_from.max(told.returned_from),
-            // A group-wide key: this host's own while it knows the address, so that the leader's rules.
+            // A group-wide key: what others go by is not taken from them, see `rule_lifetime`.
             lifetime: self.lifetime,
             ..younger.clone()
         }

@@ -13,14 +13,14 @@ impl Monitor {
     pub(super) fn take_command(&mut self, turn: &mut Turn<'_>, command: Command) -> bool {
         if command.to != self.identity.id {
             if command.leader != self.identity.id {
-                let is_news = self.commands.relay(turn.now, self.policy.shared.heartbeat, &command);
+                let is_news = self.commands.relay(turn.now, self.slowest().heartbeat, &command);
                 if is_news && self.hosts.hears_only_by_relay(command.to, command.leader) {
                     self.transmit.hasten();
                 }
             }
             return false;
         }
-        if !self.is_for_me(turn, &command) {
+        if !self.is_for_me(&command) {
             return false;
         }
         let mut changed = false;
@@ -34,13 +34,12 @@ impl Monitor {
     }
 
     /// From the host that I hold to be leader, to this incarnation of mine, on an `info` of mine that is not too old.
-    fn is_for_me(&self, turn: &Turn<'_>, command: &Command) -> bool {
+    fn is_for_me(&self, command: &Command) -> bool {
         let is_leader =
             self.leader == Some(command.leader) && self.hosts.get(command.leader).is_some_and(|host| host.head.boot == command.leader_boot);
-        let fresh = self.transmit.oldest_within(turn.now, self.policy.shared.timeout);
         is_leader
             && command.to_incarnation == self.identity.incarnation
-            && command.based_on >= fresh
+            && command.based_on >= self.oldest_fresh()
             && command.based_on < self.transmit.next_sequence()
     }
 
@@ -124,6 +123,7 @@ fn manner(reason: Reason) -> Manner {
         | Reason::Moved
         | Reason::NotAccepted
         | Reason::Rebalanced
+        | Reason::Reconfigured
         | Reason::Stopped
         | Reason::TestFailed => Manner::Orderly,
     }

@@ -49,7 +49,7 @@ impl Monitor {
     /// The host with this id or name.
     pub(crate) fn find_host(&self, name: &str) -> Option<HostId> {
         let is_named = |id: HostId, known: &str| id.to_string() == name || known == name;
-        if is_named(self.identity.id, &self.identity.name) {
+        if is_named(self.identity.id, &self.identity.host.name) {
             return Some(self.identity.id);
         }
         self.hosts.all().find(|(id, host)| is_named(*id, &host.name())).map(|(id, _)| id)
@@ -65,7 +65,7 @@ impl Monitor {
     /// A host by name and id.
     fn called(&self, id: HostId) -> String {
         if id == self.identity.id {
-            return format!("{} ({id})", self.identity.name);
+            return format!("{} ({id})", self.identity.host.name);
         }
         match self.hosts.get(id).map(super::hosts::Host::name) {
             Some(name) if name != id.to_string() => format!("{name} ({id})"),
@@ -81,6 +81,13 @@ impl Monitor {
         let freezes = self.freezing.take_answers(now, self.heed(now));
         let freezes = freezes.into_iter().map(|(token, wanted)| (token, self.answer_freeze(wanted)));
         wishes.into_iter().chain(freezes).collect()
+    }
+
+    /// The group is given up on this host: nobody is waited for any more.
+    pub(crate) fn abandon(&mut self) -> Vec<Answered> {
+        let why = format!("group {} is not configured here any more", self.policy.name);
+        let tokens = self.wishes.take_unanswered().into_iter().chain(self.freezing.take_unanswered());
+        tokens.map(|token| (token, Err(why.clone()))).collect()
     }
 
     /// Whether the group is frozen, as its hosts say.
@@ -150,7 +157,7 @@ impl Monitor {
             return self.wishes.hear(turn.now, wish);
         }
         let by = wish.by;
-        let is_news = self.wishes.relay_wish(turn.now, self.policy.shared.heartbeat, wish);
+        let is_news = self.wishes.relay_wish(turn.now, self.slowest().heartbeat, wish);
         if is_news && self.leader.is_some_and(|leader| self.hosts.hears_only_by_relay(leader, by)) {
             self.transmit.hasten();
         }
@@ -160,7 +167,7 @@ impl Monitor {
     pub(super) fn take_verdict(&mut self, turn: &mut Turn<'_>, record: VerdictRecord) -> bool {
         if record.to != self.identity.id {
             let (to, leader) = (record.to, record.leader);
-            let is_news = self.wishes.relay_verdict(turn.now, self.policy.shared.heartbeat, record);
+            let is_news = self.wishes.relay_verdict(turn.now, self.slowest().heartbeat, record);
             if is_news && self.hosts.hears_only_by_relay(to, leader) {
                 self.transmit.hasten();
             }

@@ -75,3 +75,132 @@ pub(crate) fn words(why: Refusal, item: &str, host: &str) -> String {
         Refusal::HostInBackOff => format!("{host} has failed to acquire {item} and is not asked again yet; see its log"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::node::monitor::control::{AddressRow, Evening, Holder, HostRow};
+    use crate::types::item::{Epoch, ItemState};
+    use crate::types::policy::{Assign, Failback};
+
+    fn host(number: u8) -> HostId {
+        HostId([10, 0, 0, number].into())
+    }
+
+    fn item() -> Item {
+        Item::Address([192, 0, 2, 1].into())
+    }
+
+    fn fit() -> HostRow {
+        HostRow {
+            ok: true,
+            ready: true,
+            settled: true,
+            starting: false,
+            duty: Duty::Active,
+            spare: false,
+            utilization: 0,
+            accept: Vec::new(),
+            well_for: Duration::ZERO,
+        }
+    }
+
+    fn holder(state: ItemState, pinned: bool) -> Holder {
+        Holder { state, epoch: Epoch(5), commanded: false, pinned }
+    }
+
+    /// Host 1 prefers it and has it; hosts 2 and 3 may take it.
+    fn tables() -> Tables {
+        let row = AddressRow {
+            prefix: 32,
+            known: true,
+            preferred_by: [host(1)].into(),
+            holders: [(host(1), holder(ItemState::Online, false))].into(),
+            ..AddressRow::default()
+        };
+        Tables {
+            group: "www".to_owned(),
+            assign: Assign::Random,
+            failback: Failback::After(Duration::ZERO),
+            evening: Evening::Off,
+            frozen: false,
+            unknown_holdings: false,
+            databases_agree: true,
+            hosts: [1, 2, 3].map(|number| (host(number), fit())).into(),
+            addresses: [(item(), row)].into(),
+        }
+    }
+
+    fn changed(change: impl FnOnce(&mut Tables, &mut BTreeMap<HostId, Holder>)) -> Tables {
+        let mut tables = tables();
+        let mut holders = std::mem::take(&mut tables.addresses.get_mut(&item()).unwrap().holders);
+        change(&mut tables, &mut holders);
+        if let Some(row) = tables.addresses.get_mut(&item()) {
+            row.holders = holders;
+        }
+        tables
+    }
+
+    fn on(number: u8, state: ItemState, pinned: bool) -> Tables {
+        changed(|_, holders| *holders = [(host(number), holder(state, pinned))].into())
+    }
+
+    #[test]
+    fn a_wish_is_done_when_its_host_alone_has_the_item_at_rest() {
+        let to = |tables: &Tables, begun| judge_move(tables, &item(), Some(host(2)), begun);
+        assert_eq!(to(&tables(), Begun::No), Standing::UnderWay(host(2)));
+        assert_eq!(to(&on(2, ItemState::Acquiring, false), Begun::Yes), Standing::UnderWay(host(2)));
+        assert_eq!(to(&on(2, ItemState::Online, true), Begun::Yes), Standing::Judged(Verdict::Done(host(2))));
+        assert_eq!(to(&on(2, ItemState::Online, false), Begun::No), Standing::Judged(Verdict::There(host(2))));
+        // The leader before this one has done it.
+        assert_eq!(to(&on(2, ItemState::Online, true), Begun::No), Standing::Judged(Verdict::Done(host(2))));
+        let nobody = changed(|_, holders| holders.clear());
+        assert_eq!(to(&nobody, Begun::Yes), Standing::UnderWay(host(2)));
+    }
+
+    #[test]
+    fn home_is_the_preferred_host_and_without_one_there_is_none() {
+        let home = |tables: &Tables| judge_move(tables, &item(), None, Begun::No);
+        assert_eq!(home(&on(2, ItemState::Online, true)), Standing::UnderWay(host(1)));
+        assert_eq!(home(&tables()), Standing::Judged(Verdict::There(host(1))));
+        let mut orphaned = on(2, ItemState::Online, false);
+        orphaned.addresses.get_mut(&item()).unwrap().preferred_by.clear();
+        assert_eq!(home(&orphaned), Standing::Judged(Verdict::Refused { why: Refusal::NoHome, host: None }));
+    }
+
+    #[test]
+    fn each_rule_has_its_refusal() {
+        type Change = fn(&mut Tables);
+        fn named(tables: &mut Tables) -> &mut HostRow {
+            tables.hosts.get_mut(&host(2)).unwrap()
+        }
+        fn row(tables: &mut Tables) -> &mut AddressRow {
+            tables.addresses.get_mut(&item()).unwrap()
+        }
+        let rows: [(Refusal, Change); 11] = [
+            (Refusal::Unknown, |t| row(t).known = false),
+            (Refusal::Unknown, |t| t.addresses.clear()),
+            (Refusal::Frozen, |t| t.frozen = true),
+            (Refusal::HostAway, |t| drop(t.hosts.remove(&host(2)))),
+            (Refusal::HostNotOk, |t| named(t).ok = false),
+            (Refusal::HostBusy, |t| named(t).ready = false),
+            (Refusal::HostNotSettled, |t| named(t).settled = false),
+            (Refusal::HostQuiesced, |t| named(t).duty = Duty::Quiesced),
+            (Refusal::HostDraining, |t| named(t).duty = Duty::Draining),
+            (Refusal::HostNotAccepting, |t| named(t).accept = vec!["203.0.113.0/24".parse().unwrap()]),
+            (Refusal::HostInBackOff, |t| row(t).back_off.extend([host(2)])),
+        ];
+        for (expected, change) in rows {
+            let mut tables = tables();
+            change(&mut tables);
+            let Standing::Judged(Verdict::Refused { why, .. }) = judge_move(&tables, &item(), Some(host(2)), Begun::No) else {
+                panic!("{expected:?}: not refused");
+            };
+            assert_eq!(why, expected);
+            assert!(!words(why, "192.0.2.1", "web2").is_empty());
+        }
+    }
+}

@@ -55,6 +55,11 @@ impl Published {
         Self { serial, addresses: addresses.into_iter().collect(), is_known: serial > 0, heard: serial, ..Self::default() }
     }
 
+    /// Whether the list may be answered from.
+    pub(crate) fn is_current(&self) -> bool {
+        self.is_current
+    }
+
     /// Notes a serial that somebody has.
     pub(crate) fn hear_serial(&mut self, serial: u32) {
         self.heard = self.heard.max(serial);

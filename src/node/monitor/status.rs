@@ -1,22 +1,18 @@
 //! What `status` shows of a group: read from the parts, never stored.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Monitor;
 use super::hearing::Reception;
 use super::hosts::{Host, Standing};
 use super::items::KnownItem;
 use super::returns;
-use super::zone;
-use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, Role};
+use super::{Monitor, differing_keys};
+use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, HostKeys, KeyId, Role};
 use crate::types::item::{Item, ItemState};
 use crate::types::policy::{Failback, Handover};
 use crate::types::time::Time;
-use crate::types::view::{
-    AddressView, FailedView, GroupView, HostView, NetworkView, PolicyView, ServingView, WithheldView, ZonePolicyView, ZoneView,
-};
+use crate::types::view::{AddressView, FailedView, GroupView, HostView, NetworkView, PolicyView, ServingView, ZonePolicyView};
 
 impl Monitor {
     /// The group as this host sees it.
@@ -27,12 +23,15 @@ impl Monitor {
             problems.clear();
         }
         problems.extend(self.lost_multicast(now).into_iter().map(|(network, hosts)| {
-            let control = self.identity.control.get(usize::from(network)).map_or_else(String::new, |control| format!(" ({control})"));
+            let control = self.identity.host.control.get(usize::from(network)).map_or_else(String::new, |control| format!(" ({control})"));
             format!("multicast of {} does not arrive on control network {network}{control}; unicast is used instead", hosts.join(", "))
         }));
         let mut hosts: Vec<HostView> = self.hosts.all().map(|(_, host)| self.host_view(now, host)).collect();
         hosts.push(self.own_view(now));
         hosts.sort_by_key(|host| host.id);
+        for host in &mut hosts {
+            host.differs = self.differs_from_leader(host.id);
+        }
         GroupView {
             name: self.policy.name.clone(),
             placement: "leader".to_owned(),
@@ -46,7 +45,9 @@ impl Monitor {
                     Failback::After(well_for) => duration_text(well_for),
                     Failback::Never => "never".to_owned(),
                 },
-                all_failed: shared.all_failed,
+                heartbeat: duration_text(self.ruling.heartbeat),
+                timeout: duration_text(self.ruling.timeout),
+                all_failed: self.ruling.all_failed,
                 handover: Handover::Break,
                 orphan_lifetime_ms: millis(shared.orphan_lifetime),
                 zone: shared.zone.as_ref().map(|zone| ZonePolicyView {
@@ -74,12 +75,13 @@ impl Monitor {
         let blank = blank_detail(&host.head);
         let mut view = describe(&host.head, host.entry.detail().unwrap_or(&blank), &items);
         view.name = host.name();
+        view.keys = host.entry.detail().map(|detail| detail.keys.clone());
         view.silent = host.standing != Standing::Live;
         view.ok &= !view.silent;
         view.settled &= !view.silent;
         view.complete = host.whole;
         view.age_ms = millis(now.since(host.heard_at));
-        view.heard_by = self.heard_by(now, host.head.id);
+        view.heard_by = self.heard_by(host.head.id);
         let network = |Reception { network, multicast, unicast, loss }| NetworkView {
             network,
             multicast,
@@ -97,13 +99,24 @@ impl Monitor {
         let items: Vec<HostItem> = self.own_items(now).into_values().collect();
         let mut view = describe(&self.head(now, self.transmit.next_sequence()), self.own.detail(), &items);
         view.is_self = true;
-        view.heard_by = self.heard_by(now, self.identity.id);
+        view.heard_by = self.heard_by(self.identity.id);
         view
     }
 
+    /// Which group-wide keys of a host have other values than the leader's.
+    fn differs_from_leader(&self, id: HostId) -> Vec<String> {
+        let detail = |id: HostId| {
+            if id == self.identity.id { Some(self.own.detail()) } else { self.hosts.get(id)?.entry.detail() }
+        };
+        match self.leader.and_then(detail).zip(detail(id)) {
+            Some((leader, host)) => differing_keys(host, leader),
+            None => Vec::new(),
+        }
+    }
+
     /// The live hosts that report hearing `id`, directly or by relay; this one included.
-    fn heard_by(&self, now: Time, id: HostId) -> Vec<HostId> {
-        let fresh = self.transmit.oldest_within(now, self.policy.shared.timeout);
+    fn heard_by(&self, id: HostId) -> Vec<HostId> {
+        let fresh = self.oldest_fresh();
         let hears = |host: &Host| {
             if id == self.identity.id {
                 self.hosts.hears_us(host, fresh)
@@ -248,25 +261,6 @@ impl Monitor {
         let mine = self.holdings.get(item).is_some_and(|held| held.is_pinned());
         mine || self.hosts.live().any(|(_, host)| host.entry.item(item).is_some_and(|held| held.pinned))
     }
-
-    /// The zone as this host answers it.
-    pub(crate) fn zone_view(&self) -> Option<ZoneView> {
-        let policy = self.policy.shared.zone.as_ref()?;
-        let advertised: Vec<IpAddr> = self.published.addresses.iter().copied().collect();
-        let withheld = if self.leader == Some(self.identity.id) {
-            self.published.withheld.clone()
-        } else {
-            // Only the list travels; why others are not on it is worked out from the same facts.
-            zone::list(policy, &self.candidates(&self.own_items(Time::START)), &self.published.addresses).withheld
-        };
-        let withheld = withheld.into_iter().filter(|(address, _)| !self.published.addresses.contains(address));
-        Some(ZoneView {
-            name: policy.name.clone(),
-            serial: self.published.serial,
-            advertised,
-            withheld: withheld.map(|(address, reason)| WithheldView { address, reason: reason.as_str().to_owned() }).collect(),
-        })
-    }
 }
 
 /// One word for all holders.
@@ -311,6 +305,8 @@ fn describe(head: &HostHead, detail: &HostDetail, items: &[HostItem]) -> HostVie
         utilization: (head.capacity > 0).then(|| f64::from(head.load) / f64::from(head.capacity)),
         version: detail.software.clone(),
         config_hash: format!("{:016x}", head.config_hash),
+        differs: Vec::new(),
+        keys: Some(detail.keys.clone()),
         heard_by: Vec::new(),
         networks: Vec::new(),
         complete: true,
@@ -340,6 +336,8 @@ fn blank_detail(head: &HostHead) -> HostDetail {
         accept: Vec::new(),
         location: String::new(),
         capabilities: Vec::new(),
+        config: Vec::new(),
+        keys: HostKeys { sends: KeyId::INSECURE, opens: Vec::new() },
     }
 }
 

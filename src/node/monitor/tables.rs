@@ -65,7 +65,8 @@ impl Monitor {
 
     /// The control tables.
     pub(super) fn tables(&self, now: Time, own: &BTreeMap<Item, HostItem>) -> Tables {
-        let settles_within = self.policy.shared.timeout + self.policy.shared.heartbeat * 2;
+        let slowest = self.slowest();
+        let settles_within = slowest.timeout + slowest.heartbeat * 2;
         let mut hosts: BTreeMap<HostId, HostRow> = self.hosts.live().map(|(id, host)| (id, host_row(now, host, settles_within))).collect();
         hosts.insert(self.identity.id, self.own_row(now));
         let extent = self.items.extent();

@@ -120,14 +120,14 @@ impl Transmit {
         self.next_beat = if next > now { next } else { now.plus(heartbeat) };
     }
 
+    /// The heartbeat has become another: a shorter one holds at once.
+    pub(crate) fn change_heartbeat(&mut self, now: Time, heartbeat: Duration) {
+        self.next_beat = self.next_beat.min(now.plus(heartbeat));
+    }
+
     /// The sequence of the next `info`.
     pub(crate) fn next_sequence(&self) -> Sequence {
         Sequence(self.sequence.0 + 1)
-    }
-
-    /// The oldest `info` of ours that was sent within `window`; what others say of it or a later one is fresh.
-    pub(crate) fn oldest_within(&self, now: Time, window: Duration) -> Sequence {
-        self.sent.iter().find(|(_, at)| now.since(*at) <= window).map_or(self.next_sequence(), |(sequence, _)| *sequence)
     }
 
     /// The oldest `info` of ours that was sent at or after `start`.

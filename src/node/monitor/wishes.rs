@@ -25,6 +25,10 @@ const VERDICT_KEPT: Duration = Duration::from_secs(60);
 /// A word is passed on for so long after it came: the next `info` is at most one away.
 const RELAYED_HEARTBEATS: u32 = 2;
 
+/// And remembered for so long: no echo of it is under way any more. Hosts that forgot it as soon as they fell silent on it would
+/// take it up from each other for ever.
+const RELAYED_KEPT: Duration = Duration::from_secs(60);
+
 /// A wish, whoever repeats it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct WishKey {
@@ -78,6 +82,7 @@ pub(crate) struct Ended {
 #[derive(Clone, PartialEq, Debug)]
 struct Relayed {
     until: Time,
+    forgotten_at: Time,
     sequence: Sequence,
     record: Record,
 }
@@ -190,7 +195,7 @@ impl Wishes {
     /// Drops what has come to its end.
     pub(crate) fn expire(&mut self, now: Time) {
         self.heard.retain(|_, heard| heard.until > now);
-        self.relayed.retain(|_, relayed| relayed.until > now);
+        self.relayed.retain(|_, relayed| relayed.forgotten_at > now);
         let ended: Vec<u64> = self.asked.iter().filter(|(_, asked)| asked.until <= now).map(|(number, _)| *number).collect();
         for number in ended {
             self.end(number, None);
@@ -200,6 +205,13 @@ impl Wishes {
     /// What has become of wishes that were asked here, since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// Gives up what was asked here.
+    pub(crate) fn take_unanswered(&mut self) -> Vec<Token> {
+        let asked = std::mem::take(&mut self.asked).into_values().map(|asked| asked.token);
+        let ended = std::mem::take(&mut self.ended).into_iter().map(|ended| ended.token);
+        asked.chain(ended).collect()
     }
 
     /// Keeps a wish of another host for a leader who does not hear it. Says whether it is news.
@@ -216,19 +228,31 @@ impl Wishes {
 
     fn relay(&mut self, now: Time, heartbeat: Duration, key: (WishKey, Speaker), sequence: Sequence, record: Record) -> bool {
         let known = self.relayed.get(&key);
-        // What relayers echo to each other must end.
-        if known.is_some_and(|known| known.sequence >= sequence) || (known.is_none() && self.relayed.len() >= WISHES_MAX) {
+        let is_news = known.is_none();
+        if known.is_some_and(|known| known.sequence >= sequence) || (is_news && !self.has_room_to_relay(now)) {
             return false;
         }
-        let is_news = known.is_none();
-        self.relayed.insert(key, Relayed { until: now.plus(heartbeat * RELAYED_HEARTBEATS), sequence, record });
+        let (until, forgotten_at) = (now.plus(heartbeat * RELAYED_HEARTBEATS), now.plus(RELAYED_KEPT));
+        self.relayed.insert(key, Relayed { until, forgotten_at, sequence, record });
         is_news
+    }
+
+    /// Makes it by forgetting the oldest word that is not passed on any more.
+    fn has_room_to_relay(&mut self, now: Time) -> bool {
+        if self.relayed.len() >= WISHES_MAX {
+            let over = self.relayed.iter().filter(|(_, relayed)| relayed.until <= now).min_by_key(|(_, relayed)| relayed.until);
+            if let Some(key) = over.map(|(key, _)| *key) {
+                self.relayed.remove(&key);
+            }
+        }
+        self.relayed.len() < WISHES_MAX
     }
 
     /// Words of others that are still to be passed on, with the host that is to hear each and the one that said it.
     pub(crate) fn relayed(&self, now: Time, leader: Option<HostId>) -> impl Iterator<Item = (HostId, HostId, &Record)> {
         let ends = move |(key, speaker): &(WishKey, Speaker)| match speaker {
-            Speaker::Asked => leader.map(|leader| (leader, key.by)),
+            // The leader's own need no relay.
+            Speaker::Asked => leader.filter(|leader| *leader != key.by).map(|leader| (leader, key.by)),
             Speaker::Leader(leader) => Some((key.by, *leader)),
         };
         let current = self.relayed.iter().filter(move |(_, relayed)| relayed.until > now);
@@ -321,7 +345,11 @@ mod tests {
         assert_eq!(ends, [(host(1), host(2))]);
         assert_eq!(wishes.relayed(at(2), Some(host(1))).count(), 0, "the echo has not kept it alive");
         wishes.expire(at(2));
-        assert!(wishes.relay_wish(at(2), heartbeat, wish(1, 6)));
+        assert!(!wishes.relay_wish(at(2), heartbeat, wish(1, 5)), "another has passed it on a little later");
+        assert_eq!(wishes.relayed(at(2), Some(host(1))).count(), 0);
+        wishes.relay_wish(at(3), heartbeat, wish(1, 6));
+        assert_eq!(wishes.relayed(at(3), Some(host(1))).count(), 1, "it is still wished");
+        assert_eq!(wishes.relayed(at(3), Some(host(2))).count(), 0, "who leads now knows his own");
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub(crate) enum Withheld {
     NotOk,
     NotServing,
     Quiesced,
+    /// Its preferred host is not heard.
+    Silent,
+    /// Its preferred host has said goodbye.
+    Stopped,
 }
 
 impl Withheld {
@@ -42,6 +46,8 @@ impl Withheld {
             Self::NotOk => "not ok",
             Self::NotServing => "not serving",
             Self::Quiesced => "quiesced",
+            Self::Silent => "silent",
+            Self::Stopped => "stopped",
         }
     }
 }

@@ -19,6 +19,12 @@ pub const STATUS_PATH: &str = "/api/v1/status";
 /// Where the zones are read.
 pub const ZONE_PATH: &str = "/api/v1/zone";
 
+/// Where the configuration is read again; the body is empty.
+pub const RELOAD_PATH: &str = "/api/v1/reload";
+
+/// How long reading the configuration may take: it asks the machine's user database, which may wait for a network.
+pub const RELOAD_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// How long the loop may take for anything that waits for nothing else. It answers within a millisecond unless it hangs.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 

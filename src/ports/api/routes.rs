@@ -19,10 +19,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::call::{
-    ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Freeze, Move, Quiesce, Rebalance, Resume, STATUS_PATH, Thaw, ZONE_PATH,
-    Zones,
+    ANSWER_TIME_MAX, Call, Done, Drain, Expire, Failed, Forget, Freeze, Move, Quiesce, RELOAD_PATH, RELOAD_TIME_MAX, Rebalance, Resume,
+    STATUS_PATH, Thaw, ZONE_PATH, Zones,
 };
-use super::{Asked, BODY_BYTES_MAX, CONNECTIONS_MAX, Caller, SEND_TIME_MAX};
+use super::{Asked, BODY_BYTES_MAX, CONNECTIONS_MAX, Caller, Reloaded, SEND_TIME_MAX};
 use crate::node::event::{Answer, Request};
 use crate::types::view::View;
 
@@ -39,6 +39,7 @@ pub(super) fn router(asked: mpsc::Sender<Asked>) -> Router {
         .route(Drain::PATH, post(wait::<Drain>))
         .route(Expire::PATH, post(change::<Expire>))
         .route(Forget::PATH, post(change::<Forget>))
+        .route(RELOAD_PATH, post(reload))
         .route(Move::PATH, post(wait::<Move>))
         .route(Freeze::PATH, post(change::<Freeze>))
         .route(Thaw::PATH, post(change::<Thaw>))
@@ -57,8 +58,12 @@ struct Daemon {
 
 impl Daemon {
     async fn ask(&self, request: Request, answer_time_max: Duration) -> Result<Answer, Failure> {
+        self.exchange(answer_time_max, |reply| Asked::Core { request, reply }).await
+    }
+
+    async fn exchange<A>(&self, answer_time_max: Duration, asked: impl FnOnce(oneshot::Sender<A>) -> Asked) -> Result<A, Failure> {
         let (reply, answer) = oneshot::channel();
-        match self.asked.try_send(Asked { request, reply }) {
+        match self.asked.try_send(asked(reply)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(Failure::Busy),
             Err(TrySendError::Closed(_)) => return Err(Failure::Stopping),
@@ -130,6 +135,15 @@ async fn wait<C: Call>(state: State<Daemon>, caller: Extension<Caller>, body: Bo
     change::<C>(state, caller, body).await
 }
 
+async fn reload(State(daemon): State<Daemon>, Extension(caller): Extension<Caller>) -> Result<Response, Failure> {
+    tracing::info!(uid = caller.uid, pid = caller.pid, "an operator asks: reload");
+    match daemon.exchange(RELOAD_TIME_MAX, |reply| Asked::Reload { reply }).await? {
+        Reloaded::Done { message } => Ok(json(StatusCode::OK, &Done { message })),
+        Reloaded::Refused { why } => Err(Failure::Refused(why)),
+        Reloaded::Wrong { errors } => Err(Failure::Configuration(errors)),
+    }
+}
+
 /// What changes this host is told to whoever reads its log, with who asked for it.
 fn log<C: Call>(call: &C, request: &Request, caller: Caller) {
     let group = match request {
@@ -175,6 +189,9 @@ enum Failure {
     Body { wrong: String, expected: &'static str },
     #[error("the daemon has {} requests waiting and takes no more; try again", super::REQUESTS_MAX)]
     Busy,
+    /// As `raisd check` prints it.
+    #[error("{0}")]
+    Configuration(String),
     #[error("{WAITING_MAX} drains and moves are being waited for, that is enough; see `raisctl status`")]
     ManyWait,
     #[error("{method} is not what {path} is for: GET for status and zone, POST for what changes something")]
@@ -195,7 +212,7 @@ enum Failure {
     #[error("no group {group:?}; this host has: {}", known.join(", "))]
     UnknownGroup { group: String, known: Vec<String> },
     #[error(
-        "no {0} here; there are {STATUS_PATH}, {ZONE_PATH} and /api/v1/{{quiesce,resume,drain,expire,forget,move,freeze,thaw,rebalance}}"
+        "no {0} here; there are {STATUS_PATH}, {ZONE_PATH} and /api/v1/{{quiesce,resume,drain,expire,forget,move,freeze,thaw,rebalance,reload}}"
     )]
     UnknownPath(String),
 }
@@ -205,6 +222,7 @@ impl Failure {
         match self {
             Self::Body { .. } => StatusCode::BAD_REQUEST,
             Self::Busy | Self::ManyWait | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Configuration(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Mistaken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(_) => StatusCode::CONFLICT,

@@ -68,12 +68,38 @@ fn each_path_asks_the_daemon_its_question_once() {
     let mut started = start();
     for (verb, body, expected) in table {
         let stream = send(started.api.path(), "POST", &format!("/api/v1/{verb}"), body);
-        let asked = started.requests.blocking_recv().unwrap();
-        assert_eq!(asked.request, expected);
-        asked.reply.send(Answer::Done { message: format!("{verb}: done") }).unwrap();
+        let (request, reply) = core(&mut started);
+        assert_eq!(request, expected);
+        reply.send(Answer::Done { message: format!("{verb}: done") }).unwrap();
         assert_eq!(receive(stream), (200, serde_json::json!({"message": format!("{verb}: done")})));
     }
     assert!(started.requests.try_recv().is_err());
+}
+
+/// The next question for the core, and where its answer goes.
+fn core(started: &mut Started) -> (Request, oneshot::Sender<Answer>) {
+    match started.requests.blocking_recv().unwrap() {
+        Asked::Core { request, reply } => (request, reply),
+        Asked::Reload { .. } => panic!("a reload is no question for the core"),
+    }
+}
+
+#[test]
+fn a_reload_is_answered_with_what_came_of_it() {
+    let errors = "error: timeuot is no key\n --> raisd.toml:7:1".to_owned();
+    let mut started = start();
+    for (outcome, expected) in [
+        (Reloaded::Done { message: "reloaded".to_owned() }, (200, serde_json::json!({"message": "reloaded"}))),
+        (Reloaded::Refused { why: "not host.id".to_owned() }, (409, serde_json::json!({"error": "not host.id"}))),
+        (Reloaded::Wrong { errors: errors.clone() }, (422, serde_json::json!({"error": errors}))),
+    ] {
+        let stream = send(started.api.path(), "POST", "/api/v1/reload", "");
+        match started.requests.blocking_recv().unwrap() {
+            Asked::Reload { reply } => reply.send(outcome).unwrap(),
+            Asked::Core { request, .. } => panic!("{request:?}"),
+        }
+        assert_eq!(receive(stream), expected);
+    }
 }
 
 #[test]
@@ -85,9 +111,9 @@ fn status_is_the_view_and_zone_is_its_zones() {
         ("/api/v1/zone?group=www", serde_json::to_value(call::Zones::from(view())).unwrap()),
     ] {
         let stream = send(started.api.path(), "GET", target, "");
-        let asked = started.requests.blocking_recv().unwrap();
-        assert_eq!(asked.request, Request::Status);
-        asked.reply.send(Answer::Status(Box::new(view()))).unwrap();
+        let (request, reply) = core(&mut started);
+        assert_eq!(request, Request::Status);
+        reply.send(Answer::Status(Box::new(view()))).unwrap();
         assert_eq!(receive(stream), (200, expected), "{target}");
     }
 }
@@ -96,7 +122,7 @@ fn status_is_the_view_and_zone_is_its_zones() {
 fn an_unknown_group_is_answered_with_the_known_ones() {
     let mut started = start();
     let stream = send(started.api.path(), "GET", "/api/v1/zone?group=w%20w", "");
-    started.requests.blocking_recv().unwrap().reply.send(Answer::Status(Box::new(view()))).unwrap();
+    core(&mut started).1.send(Answer::Status(Box::new(view()))).unwrap();
     assert_eq!(receive(stream), (404, serde_json::json!({"error": "no group \"w w\"; this host has: www"})));
 }
 
@@ -104,8 +130,7 @@ fn an_unknown_group_is_answered_with_the_known_ones() {
 fn what_the_daemon_refuses_is_a_conflict_with_its_words() {
     let mut started = start();
     let stream = send(started.api.path(), "POST", "/api/v1/expire", r#"{"address":"192.0.2.1"}"#);
-    let asked = started.requests.blocking_recv().unwrap();
-    asked.reply.send(Answer::Refused { why: "web1 prefers 192.0.2.1".to_owned() }).unwrap();
+    core(&mut started).1.send(Answer::Refused { why: "web1 prefers 192.0.2.1".to_owned() }).unwrap();
     assert_eq!(receive(stream), (409, serde_json::json!({"error": "web1 prefers 192.0.2.1"})));
 }
 
@@ -161,7 +186,7 @@ fn a_full_queue_is_said_to_be_full() {
     assert_eq!(status, 503, "{answer}");
     assert!(answer["error"].as_str().unwrap().contains("32 requests waiting"), "{answer}");
     for stream in waiting {
-        started.requests.blocking_recv().unwrap().reply.send(Answer::Status(Box::new(view()))).unwrap();
+        core(&mut started).1.send(Answer::Status(Box::new(view()))).unwrap();
         assert_eq!(receive(stream).0, 200);
     }
 }
@@ -177,7 +202,7 @@ fn waiting_drains_leave_room_for_status() {
     }
     assert_eq!(rejected(&mut started, "POST", "/api/v1/drain", "{}").0, 503);
     let stream = send(started.api.path(), "GET", "/api/v1/status", "");
-    started.requests.blocking_recv().unwrap().reply.send(Answer::Status(Box::new(view()))).unwrap();
+    core(&mut started).1.send(Answer::Status(Box::new(view()))).unwrap();
     assert_eq!(receive(stream).0, 200);
 }
 
@@ -186,7 +211,7 @@ fn connections_that_say_nothing_do_not_stop_the_others() {
     let mut started = start();
     let silent: Vec<_> = (1..CONNECTIONS_MAX).map(|_| StdStream::connect(started.api.path()).unwrap()).collect();
     let stream = send(started.api.path(), "GET", "/api/v1/status", "");
-    started.requests.blocking_recv().unwrap().reply.send(Answer::Status(Box::new(view()))).unwrap();
+    core(&mut started).1.send(Answer::Status(Box::new(view()))).unwrap();
     assert_eq!(receive(stream).0, 200);
     drop(silent);
 }
@@ -195,11 +220,11 @@ fn connections_that_say_nothing_do_not_stop_the_others() {
 fn a_caller_that_goes_away_harms_nobody() {
     let mut started = start();
     drop(send(started.api.path(), "POST", "/api/v1/quiesce", "{}"));
-    let mut asked = started.requests.blocking_recv().unwrap();
+    let (_, mut reply) = core(&mut started);
     let waiter = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    waiter.block_on(asked.reply.closed());
+    waiter.block_on(reply.closed());
     let stream = send(started.api.path(), "POST", "/api/v1/resume", "{}");
-    started.requests.blocking_recv().unwrap().reply.send(Answer::Done { message: String::new() }).unwrap();
+    core(&mut started).1.send(Answer::Done { message: String::new() }).unwrap();
     assert_eq!(receive(stream).0, 200);
 }
 

@@ -1,303 +1,220 @@
 //! One question, one answer: what every front of the name server shares.
 //!
-//! Owns the rules of an authoritative server (RFC 1034, 1035, 2308, 6891, 8482, 9619). Never keeps anything of a question.
-//! Called by `udp.rs` and `tcp.rs` with the bytes of a message; hickory-server takes them apart and puts the answer together.
+//! Owns the rules of an authoritative server (RFC 1034, 1035, 2308, 6891, 7873, 8482, 9619) and what the settings say about them.
+//! Never keeps anything of a question but its network's place in the rate limit. Called by `udp.rs` and `tcp.rs` with the bytes of
+//! a message; hickory-server takes them apart, `message.rs` puts the answer together: hickory's own encoder does not compress the
+//! name of the first record, nor any after the 120th.
 //!
 //! | question | answer |
 //! |---|---|
 //! | shorter than a header, or an answer itself | none |
-//! | cannot be read, or not exactly one question | FORMERR |
+//! | cannot be read, more than one question, none without a cookie, a cookie of impossible length | FORMERR |
+//! | over UDP and over the rate limit of its network, without a valid cookie | BADCOOKIE to who sends one, else truncated; what is no query: none |
 //! | operation other than a query | NOTIMP |
 //! | EDNS version above 0 | BADVERS |
-//! | class other than IN and ANY; name outside all zones; zone transfer | REFUSED |
+//! | class other than IN and ANY; name outside all zones; zone transfer; `_why` from elsewhere than `allow_transfer` | REFUSED |
 //! | zone of which nothing has been published since the start | SERVFAIL: resolvers go on to another name server |
 //! | name that does not exist | NXDOMAIN with SOA |
 //! | no record of that type | NOERROR with SOA |
 //! | ANY | one of the sets, as RFC 8482 allows |
 
-use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
-use std::slice::from_ref;
-use std::sync::{Arc, OnceLock};
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt;
-use hickory_proto::ProtoError;
-use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::{DNSClass, Record, RecordType};
-use hickory_proto::serialize::binary::BinEncoder;
-use hickory_server::net::NetError;
-use hickory_server::net::runtime::{Time, TokioTime};
+use hickory_proto::op::{OpCode, ResponseCode};
+use hickory_proto::rr::{DNSClass, LowerName, RecordType};
 use hickory_server::net::xfer::Protocol;
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder};
+use hickory_server::server::Request;
+use ipnet::IpNet;
 
+use super::cookie::{Cookies, Presented};
+use super::edns::{Asked, UDP_BYTES_PLAIN};
+use super::limit::{Allowance, RateLimit};
+use super::message::{Envelope, Marks, Section, Writer, spelt_name_length};
 use super::zone::{Content, Found, Zone, Zones};
 
-/// The largest datagram that is sent: no path that carries IPv6 has to fragment it. Also what we say that we take.
-const UDP_BYTES_MAX: u16 = 1232;
+/// All that answers are made of; swapped as a whole.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) zones: Zones,
+    /// Who is told why addresses are withheld.
+    pub(crate) allow_transfer: Vec<IpNet>,
+    /// How this server calls itself (RFC 5001).
+    pub(crate) nsid: Vec<u8>,
+    pub(crate) cookies: Arc<Cookies>,
+    /// `None`: no limit.
+    pub(crate) limit: Option<Arc<RateLimit>>,
+    /// How long a connection may be idle.
+    pub(crate) patience: Duration,
+}
 
-/// RFC 1035 §4.2.1, for those who do not say otherwise.
-const UDP_BYTES_PLAIN: u16 = 512;
-
-const HEADER_BYTES: usize = 12;
-
-/// Root name, type, class, time to live and an empty list of options.
-const OPT_BYTES: usize = 11;
-
-/// The shortest question: root name, type, class.
-const QUESTION_BYTES_MIN: usize = 5;
-
-/// The shortest record: root name, type, class, time to live, length.
-const RECORD_BYTES_MIN: usize = 11;
-
-/// Answers questions from the zones.
+/// Answers questions from what is served.
 #[derive(Clone, Debug)]
 pub(crate) struct Answering {
-    zones: Arc<ArcSwap<Zones>>,
+    served: Arc<ArcSwap<Served>>,
 }
 
 impl Answering {
-    pub(crate) fn new(zones: Arc<ArcSwap<Zones>>) -> Self {
-        Self { zones }
+    pub(crate) fn new(served: Arc<ArcSwap<Served>>) -> Self {
+        Self { served }
     }
 
-    /// The answer to a message, if it deserves one.
-    pub(crate) async fn answer(&self, message: &[u8], from: SocketAddr, protocol: Protocol) -> Option<Vec<u8>> {
-        let envelope = Envelope::read(message)?;
-        if !envelope.is_plausible(message.len()) {
-            return Some(envelope.bare_answer());
-        }
+    /// Puts the answer to a message into `answer`; nothing, if it deserves none.
+    pub(crate) fn answer(&self, message: &[u8], from: SocketAddr, protocol: Protocol, answer: &mut Vec<u8>) {
+        answer.clear();
+        let Some(envelope) = Envelope::read(message) else { return };
+        let served = self.served.load();
         // The decoder reads what strangers send. If it has a flaw, that costs the answer, not the name server.
-        let answering = AssertUnwindSafe(async {
-            let request = Request::from_bytes(message.to_vec(), from, protocol).ok()?;
-            let capture = Capture { limit: limit(&request), bytes: Arc::new(OnceLock::new()) };
-            self.handle_request::<_, TokioTime>(&request, capture.clone()).await;
-            Arc::into_inner(capture.bytes)?.into_inner()
-        });
-        let answer = match answering.catch_unwind().await {
-            Ok(answer) => answer,
-            Err(_panic) => {
-                tracing::error!(%from, bytes = ?message, "a DNS message made the decoder panic: report it with these bytes");
-                None
+        let caught = catch_unwind(AssertUnwindSafe(|| served.answer(envelope, message, from, protocol, answer)));
+        if caught.is_err() {
+            tracing::error!(%from, bytes = ?message, "a DNS message made the decoder panic: report it with these bytes");
+            envelope.write_bare(answer);
+        }
+    }
+}
+
+impl Served {
+    fn answer(&self, envelope: Envelope, message: &[u8], from: SocketAddr, protocol: Protocol, answer: &mut Vec<u8>) {
+        let decoded = envelope.is_plausible(message.len()).then(|| Request::from_bytes(message.to_vec(), from, protocol).ok());
+        let Some(request) = decoded.flatten().filter(is_spelt_out) else {
+            if self.allowance(None, from.ip(), protocol) == Allowance::Granted {
+                envelope.write_bare(answer);
             }
+            return;
         };
-        Some(answer.unwrap_or_else(|| envelope.bare_answer()))
-    }
-}
-
-/// The header of a message, read before anything is allocated for the rest.
-#[derive(Clone, Copy, Debug)]
-struct Envelope {
-    id: [u8; 2],
-    flags: u8,
-    counts: [u16; 4],
-}
-
-impl Envelope {
-    /// `None` for what is never answered: pieces, and answers, which could go back and forth for ever.
-    fn read(message: &[u8]) -> Option<Self> {
-        let [id0, id1, flags, _, q0, q1, a0, a1, n0, n1, x0, x1] = *message.first_chunk::<HEADER_BYTES>()?;
-        let counts = [[q0, q1], [a0, a1], [n0, n1], [x0, x1]].map(u16::from_be_bytes);
-        (flags & 0x80 == 0).then_some(Self { id: [id0, id1], flags, counts })
-    }
-
-    fn is_query(self) -> bool {
-        self.flags & 0x78 == 0
-    }
-
-    /// Whether the message can hold what its header promises: the decoder makes room by the header's word.
-    fn is_plausible(self, length: usize) -> bool {
-        let [questions, others @ ..] = self.counts.map(usize::from);
-        let needed = questions * QUESTION_BYTES_MIN + others.iter().sum::<usize>() * RECORD_BYTES_MIN;
-        // RFC 9619: a query has exactly one question.
-        needed <= length - HEADER_BYTES && (questions == 1 || !self.is_query())
-    }
-
-    /// An answer without question, for what cannot be read: NOTIMP or FORMERR.
-    fn bare_answer(self) -> Vec<u8> {
-        let code = if self.is_query() { ResponseCode::FormErr } else { ResponseCode::NotImp };
-        // The operation and "recursion desired" come back as they were.
-        let [id0, id1] = self.id;
-        let mut answer = vec![id0, id1, 0x80 | (self.flags & 0x79), code.low()];
-        answer.resize(HEADER_BYTES, 0);
-        answer
-    }
-}
-
-/// The most bytes that the answer to a request may have.
-fn limit(request: &Request) -> u16 {
-    match (request.protocol(), &request.edns) {
-        (Protocol::Udp, Some(edns)) => edns.max_payload().clamp(UDP_BYTES_PLAIN, UDP_BYTES_MAX),
-        (Protocol::Udp, None) => UDP_BYTES_PLAIN,
-        (_, _) => u16::MAX,
-    }
-}
-
-/// What is sent back, borrowed from the zone.
-struct Reply<'a> {
-    code: ResponseCode,
-    authoritative: bool,
-    truncated: bool,
-    answers: [&'a [Record]; 2],
-    /// Answers of sets that do not rotate.
-    fixed: Vec<&'a Record>,
-    authority: &'a [Record],
-    additional: &'a [Record],
-}
-
-impl<'a> Reply<'a> {
-    fn refusal(code: ResponseCode) -> Self {
-        Self { code, authoritative: false, truncated: false, answers: [&[], &[]], fixed: Vec::new(), authority: &[], additional: &[] }
-    }
-
-    /// That there is nothing, with the record that says for how long.
-    fn nothing(code: ResponseCode, content: &'a Content) -> Self {
-        Self { authoritative: true, authority: from_ref(&content.soa), ..Self::refusal(code) }
-    }
-
-    fn new(request: &Request, zone: &'a Zone, content: &'a Content, edns: Option<&Edns>) -> Self {
-        let Some(question) = request.queries.queries().first() else { return Self::refusal(ResponseCode::FormErr) };
-        let found = Self { authoritative: true, ..Self::refusal(ResponseCode::NoError) };
-        match zone.find(content, question.name(), question.query_type()) {
-            Found::Addresses(set) => {
-                let limit = usize::from(limit(request));
-                let taken = HEADER_BYTES + request.queries.as_bytes().len() + edns.map_or(0, |_| OPT_BYTES);
-                let turn = zone.take_turn(set, limit.saturating_sub(taken));
-                // Over TCP there is no other way to get the rest.
-                let truncated = turn.is_cut && request.protocol() == Protocol::Udp;
-                Self { answers: [turn.first, turn.second], truncated, ..found }
-            }
-            Found::NoName => Self::nothing(ResponseCode::NXDomain, content),
-            Found::NoRecords => Self::nothing(ResponseCode::NoError, content),
-            Found::Records { records, glue } => {
-                Self { fixed: records, additional: glue, ..found }.without_glue_that_does_not_fit(request, edns)
-            }
-        }
-    }
-
-    /// RFC 2181 §9: leaving out addresses of name servers is no truncation.
-    fn without_glue_that_does_not_fit(mut self, request: &Request, edns: Option<&Edns>) -> Self {
-        while let Some((_, fewer)) = self.additional.split_last() {
-            let encoded = encode(self.message(request, edns), limit(request));
-            if encoded.is_ok_and(|(info, _)| !info.truncation) {
-                break;
-            }
-            self.additional = fewer;
-        }
-        self
-    }
-
-    fn message<'q>(
-        &self,
-        request: &'q Request,
-        edns: Option<&'q Edns>,
-    ) -> MessageResponse<'q, 'a, Records<'a>, Records<'a>, Records<'a>, Records<'a>> {
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        metadata.response_code = self.code;
-        metadata.authoritative = self.authoritative;
-        metadata.truncation = self.truncated;
-        let [first, second] = self.answers;
-        let answers: Records<'a> =
-            if self.fixed.is_empty() { Box::new(first.iter().chain(second)) } else { Box::new(self.fixed.clone().into_iter()) };
-        let (authority, none, additional): (Records<'a>, Records<'a>, Records<'a>) =
-            (Box::new(self.authority.iter()), Box::new(std::iter::empty()), Box::new(self.additional.iter()));
-        MessageResponseBuilder::new(&request.queries, edns).build(metadata, answers, authority, none, additional)
-    }
-}
-
-type Records<'a> = Box<dyn Iterator<Item = &'a Record> + Send + 'a>;
-
-/// Ours to a request that has one. RFC 6891 §6.1.1; RFC 3225 §3: DO comes back as it was.
-fn own_edns(request: &Request) -> Option<Edns> {
-    let theirs = request.edns.as_ref()?;
-    let mut ours = Edns::new();
-    ours.set_max_payload(UDP_BYTES_MAX).set_version(0).set_dnssec_ok(theirs.flags().dnssec_ok);
-    Some(ours)
-}
-
-/// What is wrong with a request before its name matters.
-fn objection(request: &Request) -> Option<ResponseCode> {
-    if request.metadata.op_code != OpCode::Query {
-        return Some(ResponseCode::NotImp);
-    }
-    if request.version() > 0 {
-        return Some(ResponseCode::BADVERS);
-    }
-    let [question] = request.queries.queries() else { return Some(ResponseCode::FormErr) };
-    let is_internet = matches!(question.query_class(), DNSClass::IN | DNSClass::ANY);
-    let is_transfer = matches!(question.query_type(), RecordType::AXFR | RecordType::IXFR);
-    (!is_internet || is_transfer).then_some(ResponseCode::Refused)
-}
-
-#[async_trait::async_trait]
-impl RequestHandler for Answering {
-    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut to: R) -> ResponseInfo {
-        let edns = own_edns(request);
-        let edns = edns.as_ref();
-        let zones = self.zones.load();
-        let zone = request.queries.queries().first().and_then(|question| zones.holding(question.name()));
-        let content = zone.map(Zone::content);
-        let content = content.as_ref().and_then(|content| content.as_deref());
-        let reply = match (objection(request), zone, content) {
-            (Some(code), _, _) => Reply::refusal(code),
-            (None, None, _) => Reply::refusal(ResponseCode::Refused),
-            (None, Some(_), None) => Reply::refusal(ResponseCode::ServFail),
-            (None, Some(zone), Some(content)) => Reply::new(request, zone, content, edns),
+        let asked = request.edns.as_ref().map(|edns| Asked::read(edns, &self.cookies, from.ip())).transpose();
+        let (asked, is_malformed) = match asked {
+            Ok(asked) => (asked, false),
+            Err(_) => (None, true),
         };
-        match to.send_response(reply.message(request, edns)).await {
-            Ok(info) => info,
-            Err(error) => {
-                tracing::debug!(%error, to = %request.src(), "an answer could not be put together");
-                let mut metadata = Metadata::new(request.metadata.id, MessageType::Response, request.metadata.op_code);
-                metadata.response_code = ResponseCode::ServFail;
-                Header { metadata, counts: HeaderCounts::default() }.into()
-            }
+        let presented = asked.as_ref().and_then(|asked| asked.cookie);
+        let allowance = self.allowance(presented, from.ip(), protocol);
+        if allowance == Allowance::Overdrawn && (is_malformed || !envelope.is_query()) {
+            return;
+        }
+        let patience = (protocol == Protocol::Tcp).then_some(self.patience);
+        // What is over the limit gets nothing but what it needs to come back.
+        let nsid = (allowance == Allowance::Granted).then_some(self.nsid.as_slice());
+        let opt = asked.as_ref().map(|asked| asked.answer(nsid, &self.cookies, from.ip(), patience));
+        let limit = match &asked {
+            _ if protocol != Protocol::Udp => u16::MAX,
+            Some(asked) => asked.datagram_bytes_max(),
+            None => UDP_BYTES_PLAIN,
+        };
+        let mut writer = Writer::start(answer, envelope, request.queries.as_bytes(), limit.into(), opt);
+        let (code, marks) = match allowance {
+            _ if is_malformed => refusal(ResponseCode::FormErr),
+            Allowance::Overdrawn if presented.is_some() => refusal(ResponseCode::BADCOOKIE),
+            Allowance::Overdrawn => (ResponseCode::NoError, Marks { truncated: true, ..Marks::default() }),
+            Allowance::Granted => self.fill(&request, asked.as_ref(), &mut writer),
+        };
+        writer.finish(code, marks);
+    }
+
+    /// Whoever has shown where he is, by a connection or a cookie, floods nobody but himself.
+    fn allowance(&self, presented: Option<Presented>, from: IpAddr, protocol: Protocol) -> Allowance {
+        match (&self.limit, protocol, presented) {
+            (Some(limit), Protocol::Udp, None | Some(Presented::Client(_))) => limit.take(from),
+            (_, _, _) => Allowance::Granted,
+        }
+    }
+
+    /// Records, code and marks of an answer.
+    fn fill(&self, request: &Request, asked: Option<&Asked>, writer: &mut Writer<'_>) -> (ResponseCode, Marks) {
+        if request.metadata.op_code != OpCode::Query {
+            return refusal(ResponseCode::NotImp);
+        }
+        if asked.is_some_and(|asked| asked.version > 0) {
+            return refusal(ResponseCode::BADVERS);
+        }
+        let [question] = request.queries.queries() else {
+            // RFC 7873 §5.4: who has nothing to ask wants a cookie.
+            let wants_cookie = request.queries.is_empty() && asked.is_some_and(|asked| asked.cookie.is_some());
+            return refusal(if wants_cookie { ResponseCode::NoError } else { ResponseCode::FormErr });
+        };
+        let (name, kind) = (question.name(), question.query_type());
+        let is_internet = matches!(question.query_class(), DNSClass::IN | DNSClass::ANY);
+        let is_transfer = matches!(kind, RecordType::AXFR | RecordType::IXFR);
+        let Some(zone) = self.zones.holding(name).filter(|_| is_internet && !is_transfer) else {
+            return refusal(ResponseCode::Refused);
+        };
+        let content = zone.content();
+        let Some(content) = content.as_deref() else { return refusal(ResponseCode::ServFail) };
+        let name_length = spelt_name_length(request.queries.as_bytes()).unwrap_or_default();
+        writer.set_apex(name_length, zone.name_bytes());
+        let may_know = || self.allow_transfer.iter().any(|network| network.contains(&request.src().ip()));
+        // Over a connection there is no other way to get the rest.
+        let marks = Marks { authoritative: true, truncated: false };
+        let cut = Marks { truncated: request.protocol() == Protocol::Udp, ..marks };
+        match fill_found(zone, content, name, kind, may_know, writer) {
+            Filled::Code(code) => (code, marks),
+            Filled::Cut => (ResponseCode::NoError, cut),
+            Filled::Refused => refusal(ResponseCode::Refused),
         }
     }
 }
 
-/// Takes the bytes of an answer, for a front to send.
-#[derive(Clone, Debug)]
-struct Capture {
-    limit: u16,
-    bytes: Arc<OnceLock<Vec<u8>>>,
+enum Filled {
+    /// All that there is, with this code.
+    Code(ResponseCode),
+    /// Not everything fits.
+    Cut,
+    /// It is for others to know.
+    Refused,
 }
 
-#[async_trait::async_trait]
-impl ResponseHandler for Capture {
-    async fn send_response<'a>(
-        &mut self,
-        response: MessageResponse<
-            '_,
-            'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-        >,
-    ) -> Result<ResponseInfo, NetError> {
-        let (info, bytes) = encode(response, self.limit)?;
-        // One request is answered once.
-        let _first = self.bytes.set(bytes);
-        Ok(info)
+fn fill_found(
+    zone: &Zone,
+    content: &Content,
+    name: &LowerName,
+    kind: RecordType,
+    may_know: impl FnOnce() -> bool,
+    writer: &mut Writer<'_>,
+) -> Filled {
+    let (records, glue) = match zone.find(content, name, kind) {
+        Found::Addresses(set) => {
+            let turn = zone.take_turn(set, writer.room());
+            writer.push_run(Section::Answer, [turn.first, turn.second], turn.count);
+            return if turn.is_cut { Filled::Cut } else { Filled::Code(ResponseCode::NoError) };
+        }
+        Found::NoName => return fill_nothing(ResponseCode::NXDomain, content, writer),
+        Found::NoRecords => return fill_nothing(ResponseCode::NoError, content, writer),
+        Found::Records { records, glue } => (records, glue),
+        Found::Why(_) if !may_know() => return Filled::Refused,
+        Found::Why([]) => return fill_nothing(ResponseCode::NoError, content, writer),
+        Found::Why(records) => (records, [].as_slice()),
+    };
+    for record in records {
+        if writer.push(Section::Answer, record).is_err() {
+            return Filled::Cut;
+        }
+    }
+    for record in glue {
+        // RFC 2181 §9: leaving out addresses of name servers is no truncation.
+        if writer.push(Section::Additional, record).is_err() {
+            break;
+        }
+    }
+    Filled::Code(ResponseCode::NoError)
+}
+
+/// That there is nothing, with the record that says for how long.
+fn fill_nothing(code: ResponseCode, content: &Content, writer: &mut Writer<'_>) -> Filled {
+    match writer.push(Section::Authority, &content.soa) {
+        Ok(()) => Filled::Code(code),
+        Err(_) => Filled::Cut,
     }
 }
 
-fn encode<'a>(
-    response: MessageResponse<
-        '_,
-        'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-    >,
-    limit: u16,
-) -> Result<(ResponseInfo, Vec<u8>), ProtoError> {
-    let mut bytes = Vec::with_capacity(usize::from(UDP_BYTES_PLAIN));
-    let mut encoder = BinEncoder::new(&mut bytes);
-    encoder.set_max_size(limit);
-    let info = response.destructive_emit(&mut encoder)?;
-    Ok((info, bytes))
+fn refusal(code: ResponseCode) -> (ResponseCode, Marks) {
+    (code, Marks::default())
+}
+
+/// Whether there is at most one question, so that it fits into any answer, and its name can be pointed at.
+fn is_spelt_out(request: &Request) -> bool {
+    let queries = &request.queries;
+    queries.is_empty() || (queries.len() == 1 && spelt_name_length(queries.as_bytes()).is_some())
 }

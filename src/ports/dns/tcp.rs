@@ -3,42 +3,47 @@
 //! Owns one listening socket and its connections. Its own loop, since hickory-server's neither bounds the connections nor
 //! pauses when the process has no files left, and those are the daemon's too.
 //!
-//! **Queue**: at most `CONNECTIONS_MAX` connections; a further one takes the place of the one open longest. Questions of a
-//! connection are answered in turn. A connection that sends no whole question, or takes no answer, for `PATIENCE` is
+//! **Queue**: what `connections.rs` allows in all and for each client network. Questions of a connection are answered in turn,
+//! however many were sent at once. A connection that sends no whole question, or takes no answer, for [`PATIENCE`] is
 //! closed. **Cancellation** closes all of them. Called by `dns.rs`.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_server::net::xfer::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::answer::Answering;
+use super::connections::Connections;
+use super::limit::network;
 use super::udp::QUESTION_BYTES_MAX;
 
-/// Resolvers keep a connection for one question or few. Few enough files to leave the daemon its own.
-pub(crate) const CONNECTIONS_MAX: usize = 128;
-
 /// RFC 7766 §6.2.3 recommends seconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Pause after an error of the listening socket (no files left), so that a lasting one does not take a processor.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
+/// Bytes of the length in front of each message (RFC 1035 §4.2.2).
+const LENGTH_BYTES: usize = 2;
+
 /// Answers on `listener` until cancelled.
-pub(crate) async fn serve(listener: TcpListener, answering: Answering) {
-    let mut connections = Connections::default();
+pub(crate) async fn serve(listener: TcpListener, answering: Answering, connections: Arc<Connections>) {
+    // Dropped with this future, which closes them.
+    let mut tasks = JoinSet::new();
     let mut is_failing = false;
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 is_failing = false;
-                connections.add(converse(stream, from, answering.clone()));
+                while tasks.try_join_next().is_some() {}
+                let task = tasks.spawn(converse(stream, from, answering.clone()));
+                connections.admit(network(from.ip()), task);
             }
             // The client has gone before we came to it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -53,27 +58,6 @@ pub(crate) async fn serve(listener: TcpListener, answering: Answering) {
     }
 }
 
-/// The connections of a listener; dropping it closes them.
-#[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    /// The oldest first; some may have ended.
-    order: VecDeque<AbortHandle>,
-}
-
-impl Connections {
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        while self.tasks.try_join_next().is_some() {}
-        self.order.retain(|task| !task.is_finished());
-        if self.order.len() >= CONNECTIONS_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            oldest.abort();
-        }
-        self.order.push_back(self.tasks.spawn(connection));
-    }
-}
-
 async fn converse(mut stream: TcpStream, from: SocketAddr, answering: Answering) {
     if let Err(error) = talk(&mut stream, from, &answering).await {
         tracing::debug!(%error, %from, "a DNS connection has ended");
@@ -82,12 +66,16 @@ async fn converse(mut stream: TcpStream, from: SocketAddr, answering: Answering)
 
 async fn talk(stream: &mut TcpStream, from: SocketAddr, answering: &Answering) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    while let Some(message) = timeout(PATIENCE, read_message(stream)).await?? {
-        // What deserves no answer deserves no connection.
-        let Some(answer) = answering.answer(&message, from, Protocol::Tcp).await else { return Ok(()) };
-        // Encoded with a limit of 16 bits.
+    let (mut message, mut answer, mut framed) = (Vec::new(), Vec::new(), Vec::new());
+    while timeout(PATIENCE, read_message(stream, &mut message)).await?? == Told::Message {
+        answering.answer(&message, from, Protocol::Tcp, &mut answer);
+        if answer.is_empty() {
+            // What deserves no answer deserves no connection.
+            return Ok(());
+        }
+        // Put together with a limit of 16 bits.
         let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
-        let mut framed = Vec::with_capacity(2 + answer.len());
+        framed.clear();
         framed.extend_from_slice(&length.to_be_bytes());
         framed.extend_from_slice(&answer);
         timeout(PATIENCE, stream.write_all(&framed)).await??;
@@ -95,18 +83,27 @@ async fn talk(stream: &mut TcpStream, from: SocketAddr, answering: &Answering) -
     Ok(())
 }
 
-/// RFC 1035 §4.2.2: a length of two bytes, then the message. `None`: the client has nothing more to ask.
-async fn read_message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
-    let mut length = [0; 2];
+/// What a client does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    /// It has nothing more to ask.
+    End,
+    /// It has sent a message.
+    Message,
+}
+
+/// RFC 1035 §4.2.2: a length of two bytes, then the message.
+async fn read_message(stream: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<Told> {
+    let mut length = [0; LENGTH_BYTES];
     if stream.read(&mut length[..1]).await? == 0 {
-        return Ok(None);
+        return Ok(Told::End);
     }
     stream.read_exact(&mut length[1..]).await?;
     let length = usize::from(u16::from_be_bytes(length));
     if length > QUESTION_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes is no question")));
     }
-    let mut message = vec![0; length];
-    stream.read_exact(&mut message).await?;
-    Ok(Some(message))
+    message.resize(length, 0);
+    stream.read_exact(message).await?;
+    Ok(Told::Message)
 }

@@ -10,6 +10,10 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use super::*;
 use crate::types::policy::WhenEmpty;
 
+mod limits;
+mod options;
+mod reasons;
+
 /// Far above what any answer takes: reached only if there is none.
 const HANGS: Duration = Duration::from_secs(30);
 
@@ -34,7 +38,7 @@ fn policy() -> ZonePolicy {
 }
 
 fn view(serial: u32, advertised: &[IpAddr]) -> ZoneView {
-    ZoneView { name: ZONE.to_owned(), serial, advertised: advertised.to_vec(), withheld: Vec::new() }
+    ZoneView { name: ZONE.to_owned(), serial, advertised: advertised.to_vec(), withheld: Vec::new(), nameservers: Vec::new() }
 }
 
 fn v4(count: u8) -> Vec<IpAddr> {
@@ -45,9 +49,12 @@ fn v6(count: u16) -> Vec<IpAddr> {
     (1..=count).map(|last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last])).collect()
 }
 
+fn settings(listen: Vec<SocketAddr>, zones: Vec<(GroupIndex, ZonePolicy)>) -> DnsSettings {
+    DnsSettings { listen, zones, nsid: "web1".to_owned(), allow_transfer: Vec::new(), rate_limit: None }
+}
+
 fn start(listen: &str, policy: ZonePolicy) -> Dns {
-    let settings = DnsSettings { listen: vec![listen.parse().unwrap()], zones: vec![(GroupIndex(0), policy)] };
-    Dns::start(&settings).unwrap()
+    Dns::start(&settings(vec![listen.parse().unwrap()], vec![(GroupIndex(0), policy)])).unwrap()
 }
 
 /// A server on the loopback with these addresses in its zone, and a client.
@@ -126,11 +133,15 @@ fn tcp_send(stream: &mut TcpStream, message: &[u8]) {
 }
 
 fn tcp_receive(stream: &mut TcpStream) -> Message {
+    Message::from_vec(&tcp_receive_bytes(stream)).unwrap()
+}
+
+fn tcp_receive_bytes(stream: &mut TcpStream) -> Vec<u8> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).unwrap();
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut answer).unwrap();
-    Message::from_vec(&answer).unwrap()
+    answer
 }
 
 fn is_closed(stream: &mut TcpStream) -> bool {
@@ -465,7 +476,7 @@ fn both_families_are_served_side_by_side() {
     let (dns, port) = loop {
         let port = start("0.0.0.0:0", policy()).listening()[0].port();
         let listen = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))];
-        match Dns::start(&DnsSettings { listen: listen.clone(), zones: zones.clone() }) {
+        match Dns::start(&settings(listen.clone(), zones.clone())) {
             Ok(dns) => {
                 assert_eq!(dns.listening(), listen);
                 break (dns, port);
@@ -497,10 +508,10 @@ fn a_taken_port_is_named_with_the_remedy() {
     // An address of its own: no other test's socket can take the port while it is free.
     let other = start("127.0.0.9:0", policy());
     let taken = other.listening()[0];
-    let error = Dns::start(&DnsSettings { listen: vec![taken], zones: Vec::new() }).unwrap_err().to_string();
+    let error = Dns::start(&settings(vec![taken], Vec::new())).unwrap_err().to_string();
     assert!(error.starts_with(&format!("DNS cannot listen on {taken} (UDP): ")) && error.contains("another name server has it"), "{error}");
     drop(other);
-    let again = Dns::start(&DnsSettings { listen: vec![taken], zones: Vec::new() });
+    let again = Dns::start(&settings(vec![taken], Vec::new()));
     assert!(again.is_ok(), "the ports are free once the server is dropped: {again:?}");
 }
 
@@ -512,19 +523,18 @@ fn names_that_are_none_are_refused_at_the_start() {
         (ZonePolicy { nameservers: vec![(long.clone(), Vec::new())], ..policy() }, "name server"),
         (ZonePolicy { contact: format!("me@{long}"), ..policy() }, "contact"),
     ] {
-        let error = Dns::start(&DnsSettings { listen: Vec::new(), zones: vec![(GroupIndex(0), policy)] }).unwrap_err().to_string();
+        let error = Dns::start(&settings(Vec::new(), vec![(GroupIndex(0), policy)])).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains(&long), "{error}");
     }
     let twice = vec![(GroupIndex(0), policy()), (GroupIndex(1), ZonePolicy { name: "WWW.pool.example".to_owned(), ..policy() })];
-    let error = Dns::start(&DnsSettings { listen: Vec::new(), zones: twice }).unwrap_err();
+    let error = Dns::start(&settings(Vec::new(), twice)).unwrap_err();
     assert!(matches!(error, DnsError::Zone(ZoneError::Twice { .. })), "{error}");
 }
 
 #[test]
 fn a_zone_inside_another_is_found_first() {
     let outer = ZonePolicy { name: "pool.example.".to_owned(), nameservers: Vec::new(), ..policy() };
-    let settings =
-        DnsSettings { listen: vec!["127.0.0.1:0".parse().unwrap()], zones: vec![(GroupIndex(0), outer), (GroupIndex(1), policy())] };
+    let settings = settings(vec!["127.0.0.1:0".parse().unwrap()], vec![(GroupIndex(0), outer), (GroupIndex(1), policy())]);
     let dns = Dns::start(&settings).unwrap();
     dns.publish(GroupIndex(0), &view(1, &v4(1)));
     dns.publish(GroupIndex(1), &view(1, &v4(2)));
@@ -541,8 +551,8 @@ fn a_reload_keeps_sockets_and_what_is_published() {
     let mut stream = client.connect();
     let added = ZonePolicy { name: "other.example.".to_owned(), ..policy() };
     let changed = ZonePolicy { ttl: Duration::from_secs(3), max_answers: 1, ..policy() };
-    let settings = DnsSettings { listen: vec![loopback], zones: vec![(GroupIndex(0), added), (GroupIndex(1), changed)] };
-    dns.reconfigure(&settings).unwrap();
+    let other = settings(vec![loopback], vec![(GroupIndex(0), added), (GroupIndex(1), changed)]);
+    dns.reconfigure(&other).unwrap();
     assert_eq!(dns.listening(), [client.server]);
     let answer = client.ask(ZONE, RecordType::A);
     assert_eq!((answer.answers.len(), answer.answers[0].ttl), (1, 3));
@@ -553,11 +563,11 @@ fn a_reload_keeps_sockets_and_what_is_published() {
     assert_eq!(sorted((0..5).flat_map(|_| addresses(&client.ask(ZONE, RecordType::A))).collect()), v4(5));
 
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let impossible = DnsSettings { listen: vec![loopback, taken.local_addr().unwrap()], zones: Vec::new() };
+    let impossible = settings(vec![loopback, taken.local_addr().unwrap()], Vec::new());
     assert!(dns.reconfigure(&impossible).is_err());
     assert_eq!(client.ask(ZONE, RecordType::A).answers.len(), 1, "everything is as it was");
 
-    let moved = DnsSettings { listen: vec!["127.0.0.2:0".parse().unwrap()], ..settings };
+    let moved = DnsSettings { listen: vec!["127.0.0.2:0".parse().unwrap()], ..other };
     dns.reconfigure(&moved).unwrap();
     assert_eq!(Client::of(dns.listening()[0]).ask(ZONE, RecordType::A).answers.len(), 1);
     assert!(is_closed(&mut stream), "the connections of an address that is gone are closed");
@@ -587,6 +597,7 @@ fn messages_that_cannot_be_read_get_formerr_or_nothing() {
         ("cut in the name", good[..20].to_vec()),
         ("header only", good[..12].to_vec()),
         ("pointer to itself", [&good[..12], &[0xc0, 12, 0, 1, 0, 1]].concat()),
+        ("name that points into the header", [&good[..12], b"\x03www\xc0\x04", &[0, 1, 0, 1]].concat()),
         ("label of 64 bytes", [&good[..12], &[0x40], &[b'x'; 64], &[0, 0, 1, 0, 1]].concat()),
         ("two OPT records", [&with(&|message| message[11] = 2)[..], &opt, &opt].concat()),
         ("option longer than its record", [&with(&|message| message[11] = 1)[..], &opt[..9], &[0, 5, 0, 10, 0, 9, 1]].concat()),
@@ -640,7 +651,7 @@ fn garbage_does_no_harm() {
             let mut answer = [0; 2048];
             loop {
                 let length = client.socket.recv(&mut answer).expect("the server lives");
-                assert!(length >= 12 && answer[2] & 0x80 != 0, "{:?}", &answer[..length]);
+                assert!((12..=1232).contains(&length) && answer[2] & 0x80 != 0, "{:?}", &answer[..length]);
                 if answer[..2] == known[..2] && answer[2] & 1 == known[2] & 1 && length > known.len() {
                     break;
                 }
@@ -691,21 +702,4 @@ fn a_connection_that_says_nothing_is_closed() {
     let mut halting = client.connect();
     halting.write_all(&[0]).unwrap();
     assert!(is_closed(&mut silent) && is_closed(&mut halting));
-}
-
-#[test]
-fn a_connection_too_many_closes_the_oldest() {
-    let (_dns, client) = serving(&v4(3));
-    let bytes = question(ZONE, RecordType::A).to_vec().unwrap();
-    let mut streams: Vec<_> = (0..tcp::CONNECTIONS_MAX).map(|_| client.connect()).collect();
-    for stream in &mut streams {
-        tcp_send(stream, &bytes);
-        assert_eq!(tcp_receive(stream).answers.len(), 3);
-    }
-    let mut newcomer = client.connect();
-    tcp_send(&mut newcomer, &bytes);
-    assert_eq!(tcp_receive(&mut newcomer).answers.len(), 3);
-    assert!(is_closed(&mut streams[0]));
-    tcp_send(&mut streams[1], &bytes);
-    assert_eq!(tcp_receive(&mut streams[1]).answers.len(), 3);
 }

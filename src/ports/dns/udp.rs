@@ -20,6 +20,7 @@ use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
 use super::answer::Answering;
+use super::edns::UDP_BYTES_MAX;
 
 /// Questions are far smaller; what does not fit into this is no question.
 pub(crate) const QUESTION_BYTES_MAX: usize = 4096;
@@ -30,6 +31,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Answers on `socket` until cancelled. It must be set to tell the address asked.
 pub(crate) async fn serve(socket: UdpSocket, answering: Answering) {
     let mut buffer = vec![0; QUESTION_BYTES_MAX];
+    let mut answer = Vec::with_capacity(UDP_BYTES_MAX.into());
     let mut control = cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
     let mut is_failing = false;
     loop {
@@ -48,7 +50,10 @@ pub(crate) async fn serve(socket: UdpSocket, answering: Answering) {
         is_failing = false;
         let Some(Datagram { length, from, asked }) = datagram else { continue };
         let message = buffer.get(..length).unwrap_or_default();
-        let Some(answer) = answering.answer(message, from, Protocol::Udp).await else { continue };
+        answering.answer(message, from, Protocol::Udp, &mut answer);
+        if answer.is_empty() {
+            continue;
+        }
         if let Err(error) = send(&socket, &answer, from, asked) {
             // Anybody can cause this with a false sender address: not for the log.
             tracing::debug!(%error, to = %from, from = ?asked, "a DNS answer could not be sent");

@@ -22,9 +22,18 @@ fn groups(test: u8, count: u8) -> Vec<SocketAddr> {
     (0..count).map(|group| SocketAddr::from(([239, 192 + test, high, low], 20_000 + u16::from(group)))).collect()
 }
 
+fn settings(groups: &[SocketAddr], networks: &[ControlNetwork]) -> ControlSettings {
+    let groups = groups
+        .iter()
+        .copied()
+        .enumerate()
+        .map(|(index, address)| (GroupIndex(index), GroupAddress { tag: [0; 4], talk: Talk::Multicast(address) }))
+        .collect();
+    ControlSettings { networks: networks.to_vec(), groups }
+}
+
 fn sockets(groups: &[SocketAddr], networks: &[ControlNetwork]) -> ControlSockets {
-    let groups = groups.iter().map(|group| GroupAddress { tag: [0; 4], talk: Talk::Multicast(*group) }).collect();
-    ControlSockets::open(&ControlSettings { networks: networks.to_vec(), groups }, &loopback(LinkState::Up))
+    ControlSockets::open(&settings(groups, networks), &loopback(LinkState::Up))
 }
 
 fn by_name() -> ControlNetwork {

@@ -62,9 +62,19 @@ impl UnicastPath {
         Self { network, configured, any: SocketAddr::new(any, port), state: State::Closed { why: String::new() } }
     }
 
+    /// The same under another number of its network.
+    pub(super) fn numbered(self, network: u8) -> Self {
+        Self { network, ..self }
+    }
+
     /// Whether it carries groups of this family and port.
     pub(super) fn carries(&self, is_ipv4: bool, port: u16) -> bool {
         self.any.is_ipv4() == is_ipv4 && self.any.port() == port
+    }
+
+    /// Whether this is the network that is configured so.
+    pub(super) fn is_on(&self, network: &ControlNetwork) -> bool {
+        self.configured == *network
     }
 
     /// Whether the configuration names the interface and not the address.

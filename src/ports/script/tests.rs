@@ -34,16 +34,10 @@ impl Stage {
     fn with(text: &str, change: impl FnOnce(&mut GroupScripts)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = write_script(&directory, "acquire", text);
-        let mut group = GroupScripts {
-            group: "www".to_owned(),
-            interface: "eth0".to_owned(),
-            acquire: Some(path),
-            release: None,
-            timeout: Duration::from_secs(30),
-            user: None,
-        };
+        let mut group =
+            GroupScripts { group: "www".to_owned(), acquire: Some(path), release: None, timeout: Duration::from_secs(30), user: None };
         change(&mut group);
-        let (scripts, answers) = Scripts::new(HostId([10, 0, 0, 11].into()), vec![group]);
+        let (scripts, answers) = Scripts::new(HostId([10, 0, 0, 11].into()), [(GroupIndex(0), group)].into());
         Self { directory, scripts, answers }
     }
 
@@ -82,6 +76,7 @@ fn job(action: ScriptAction) -> ScriptJob {
     ScriptJob {
         group: GroupIndex(0),
         action,
+        interface: "eth0".to_owned(),
         item: Item::Address([192, 0, 2, 11].into()),
         prefix: 32,
         reason: Reason::Home,
@@ -199,7 +194,7 @@ async fn without_a_script_there_is_nothing_to_do() {
 #[tokio::test]
 async fn a_group_that_is_gone_fails() {
     let mut stage = Stage::new("#!/bin/sh\n");
-    stage.scripts.reconfigure(Vec::new());
+    stage.scripts.remove_group(GroupIndex(0));
     let why = stage.why().await;
     assert!(why.contains("configured no longer"), "{why}");
 }
@@ -308,9 +303,9 @@ async fn a_script_that_hangs_holds_up_no_other() {
     for op in 0..100 {
         stage.acquire(op);
     }
-    let mut group = GroupScripts::clone(stage.scripts.groups.first().unwrap());
+    let mut group = GroupScripts::clone(stage.scripts.groups.get(&GroupIndex(0)).unwrap());
     group.acquire = Some(quick);
-    stage.scripts.reconfigure(vec![group]);
+    stage.scripts.set_group(GroupIndex(0), group);
     stage.acquire(100);
     assert_eq!(stage.answer().await, (OpId(100), Outcome::Done));
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::{Flags, MEMBERS_MAX, take_value};
 use crate::types::host::{
-    BootId, BootTag, Duty, EntryVersion, Extent, Hearing, HostDetail, HostHead, HostId, Incarnation, NETWORKS_MAX, NetworkHearing, Role,
-    Sequence,
+    BootId, BootTag, Duty, EntryVersion, Extent, Hearing, HostDetail, HostHead, HostId, HostKeys, Incarnation, KeyId, NETWORKS_MAX,
+    NetworkHearing, Role, Sequence,
 };
 use crate::types::message::DetailRecord;
+use crate::types::policy::{AllFailed, Ruling};
 use crate::wire::bytes::{Flaw, Layout, Reader, put_count, put_number, put_text, take_count};
 
 impl Layout for HostId {
@@ -88,6 +89,7 @@ const HEAD_SPARE: u8 = 4;
 const HEAD_RESTARTING: u8 = 8;
 const HEAD_FROZEN: u8 = 16;
 const HEAD_PROMISE: u8 = 32;
+const HEAD_KEEP: u8 = 64;
 
 impl Layout for HostHead {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
@@ -106,6 +108,7 @@ impl Layout for HostHead {
             (HEAD_RESTARTING, self.restarting),
             (HEAD_FROZEN, self.frozen.is_some()),
             (HEAD_PROMISE, self.promise.is_some()),
+            (HEAD_KEEP, self.ruling.all_failed == AllFailed::Keep),
         ]);
         out.push(flags.0);
         self.duty.put(out)?;
@@ -114,6 +117,8 @@ impl Layout for HostHead {
             frozen.put(out)?;
         }
         out.extend_from_slice(&self.config_hash.to_be_bytes());
+        self.ruling.heartbeat.put(out)?;
+        self.ruling.timeout.put(out)?;
         put_number(out, self.load.into());
         put_number(out, self.capacity.into());
         if let Some(promise) = self.promise {
@@ -151,6 +156,11 @@ impl Layout for HostHead {
             frozen: flags.then(HEAD_FROZEN, || Duration::take(from))?,
             restarting: flags.has(HEAD_RESTARTING),
             config_hash: u64::from_be_bytes(from.array("configuration hash")?),
+            ruling: Ruling {
+                heartbeat: Duration::take(from)?,
+                timeout: Duration::take(from)?,
+                all_failed: if flags.has(HEAD_KEEP) { AllFailed::Keep } else { AllFailed::Release },
+            },
             load: from.narrow("load")?,
             capacity: from.narrow("capacity")?,
             promise: flags.then(HEAD_PROMISE, || Duration::take(from))?,
@@ -209,7 +219,7 @@ impl Layout for DetailRecord {
         self.id.put(out)?;
         self.boot.put(out)?;
         put_number(out, self.version.0);
-        let HostDetail { name, software, control, multicast, mac, accept, location, capabilities } = &self.detail;
+        let HostDetail { name, software, control, multicast, mac, accept, location, capabilities, config, keys } = &self.detail;
         out.push(Flags::of(&[(DETAIL_MAC, mac.is_some()), (DETAIL_MULTICAST, *multicast)]).0);
         put_text(out, name, "host name")?;
         put_text(out, software, "software version")?;
@@ -229,6 +239,15 @@ impl Layout for DetailRecord {
         for capability in capabilities {
             put_text(out, capability, "capability")?;
         }
+        put_count(out, config.len(), MEMBERS_MAX, "group-wide keys")?;
+        for hash in config {
+            out.extend_from_slice(&hash.to_be_bytes());
+        }
+        put_number(out, keys.sends.0.into());
+        put_count(out, keys.opens.len(), MEMBERS_MAX, "keys")?;
+        for id in &keys.opens {
+            put_number(out, id.0.into());
+        }
         Ok(())
     }
 
@@ -246,6 +265,13 @@ impl Layout for DetailRecord {
         let location = from.text("location")?;
         let capabilities =
             (0..take_count(from, MEMBERS_MAX, "capabilities")?).map(|_| from.text("capability")).collect::<Result<_, _>>()?;
-        Ok(Self { id, boot, version, detail: HostDetail { name, software, control, multicast, mac, accept, location, capabilities } })
+        let config = (0..take_count(from, MEMBERS_MAX, "group-wide keys")?)
+            .map(|_| from.array("group-wide key").map(u16::from_be_bytes))
+            .collect::<Result<_, _>>()?;
+        let sends = KeyId(from.narrow("key id")?);
+        let opens = (0..take_count(from, MEMBERS_MAX, "keys")?).map(|_| from.narrow("key id").map(KeyId)).collect::<Result<_, _>>()?;
+        let keys = HostKeys { sends, opens };
+        let detail = HostDetail { name, software, control, multicast, mac, accept, location, capabilities, config, keys };
+        Ok(Self { id, boot, version, detail })
     }
 }

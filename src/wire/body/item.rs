@@ -229,7 +229,7 @@ impl Layout for CommandItem {
 }
 
 /// In the order of the list at version 1; a reason keeps its number for ever.
-const REASONS: [Reason; 17] = [
+const REASONS: [Reason; 19] = [
     Reason::Assigned,
     Reason::Drained,
     Reason::Duplicate,
@@ -247,9 +247,9 @@ const REASONS: [Reason; 17] = [
     Reason::RemovedByOthers,
     Reason::Stopped,
     Reason::TestFailed,
+    Reason::Reconfigured,
+    Reason::NotAccepted,
 ];
-
-const NOT_ACCEPTED: u8 = 19;
 
 impl Layout for Reason {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
@@ -271,15 +271,13 @@ impl Layout for Reason {
             Self::RemovedByOthers => 15,
             Self::Stopped => 16,
             Self::TestFailed => 17,
-            Self::NotAccepted => NOT_ACCEPTED,
+            Self::Reconfigured => 18,
+            Self::NotAccepted => 19,
         });
         Ok(())
     }
 
     fn take(from: &mut Reader<'_>) -> Result<Self, Flaw> {
-        take_value(from, "reason", |value| match value {
-            NOT_ACCEPTED => Some(Self::NotAccepted),
-            value => REASONS.get(usize::from(value).checked_sub(1)?).copied(),
-        })
+        take_value(from, "reason", |value| REASONS.get(usize::from(value).checked_sub(1)?).copied())
     }
 }

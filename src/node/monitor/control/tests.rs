@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use super::*;
 
+mod every_state;
+mod model;
+mod wanted;
+
 fn host(number: u8) -> HostId {
     HostId([10, 0, 0, number].into())
 }
@@ -228,6 +232,11 @@ fn pseudo_code_for_managing_unserved_states() {
         ("departs: preferred host is not settled", |s| s.host(1, |h| h.settled = false), &["acquire 2 assigned e6"]),
         ("departs: preferred host has just started: it is waited for", |s| s.host(1, |h| (h.settled, h.starting) = (false, true)), &[]),
         (
+            "departs: ... not if the operator wants it elsewhere",
+            |s| s.host(1, |h| (h.settled, h.starting) = (false, true)).row(|r| r.ordered = Some(host(3))),
+            &["acquire 3 moved e6"],
+        ),
+        (
             "departs: ... not if it is quiesced",
             |s| s.host(1, |h| (h.settled, h.starting, h.duty) = (false, true, Duty::Quiesced)),
             &["acquire 2 assigned e6"],
@@ -381,6 +390,31 @@ fn nothing_is_released_without_an_eligible_place_to_go() {
             &[],
         ),
         ("the group is frozen", |s| s.gone(1).online(3).host(3, |h| h.duty = Duty::Draining).tables(|t| t.frozen = true), &[]),
+        (
+            "an entry in transit: nobody could be given it before it is whole",
+            |s| s.gone(1).online(3).host(3, |h| h.duty = Duty::Draining).tables(|t| t.unknown_holdings = true),
+            &[],
+        ),
+        (
+            "its home has just started: nobody else is given it before that is settled",
+            |s| s.online(3).host(3, |h| h.duty = Duty::Draining).host(1, |h| (h.settled, h.starting) = (false, true)),
+            &[],
+        ),
+        (
+            "its home has started long ago and is not settled",
+            |s| s.online(3).host(3, |h| h.duty = Duty::Draining).host(1, |h| h.settled = false),
+            &["release 3 drained e5"],
+        ),
+        (
+            "the operator wants it on a host that may take it, while its home has just started",
+            |s| s.online(3).host(1, |h| (h.settled, h.starting) = (false, true)).row(|r| r.ordered = Some(host(2))),
+            &["release 3 moved e5"],
+        ),
+        (
+            "the operator wants a floating one where it is, and its holder drains",
+            |s| s.gone(1).online(3).host(3, |h| h.duty = Duty::Draining).row(|r| (r.floating, r.ordered) = (true, Some(host(3)))),
+            &["release 3 drained e5"],
+        ),
         ("a quiesced holder keeps what it serves", |s| s.gone(1).online(3).host(3, |h| h.duty = Duty::Quiesced), &[]),
         ("a holder that is not settled keeps what it serves", |s| s.gone(1).online(3).host(3, |h| h.settled = false), &[]),
         ("a holder whose entry is in transit keeps what it serves", |s| s.gone(1).online(3).host(3, |h| h.ready = false), &[]),
@@ -390,10 +424,20 @@ fn nothing_is_released_without_an_eligible_place_to_go() {
 #[test]
 fn conflicting_claims() {
     let both = |s: Setting| s.row(|r| r.preferred_by = [host(1), host(3)].into());
-    let rows: [(&str, Setting, &[&str]); 4] = [
+    let rows: [(&str, Setting, &[&str]); 6] = [
         ("the lowest eligible id", both(Setting(base())), &["acquire 1 home e6", "conflict: 1"]),
         ("the lowest is not eligible", both(Setting(base())).host(1, |h| h.ok = false), &["acquire 3 home e6", "conflict: 3"]),
         ("the one that holds it", both(Setting(base())).online(3), &["conflict: 3"]),
+        (
+            "the one that holds it is not ok (all_failed = keep)",
+            both(Setting(base())).online(1).host(1, |h| h.ok = false),
+            &["release 1 home e5", "conflict: 3"],
+        ),
+        (
+            "an active holder before a quiesced one",
+            both(Setting(base())).online(1).online(3).host(1, |h| h.duty = Duty::Quiesced),
+            &["release 1 duplicate e5", "conflict: 3", "duplicate: 3 keeps it"],
+        ),
         (
             "the one that holds it, of several holders",
             both(Setting(base())).online(2).online(3),

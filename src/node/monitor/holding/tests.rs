@@ -3,7 +3,7 @@
 use super::*;
 use crate::node::event::GroupIndex;
 use crate::node::turn::{Operations, Row};
-use crate::types::host::Role;
+use crate::types::host::{HostKeys, Role};
 use crate::types::policy::{AllFailed, AnnouncePolicy, Assign, Failback, Handover, SharedPolicy};
 
 const ADDRESS: ServiceAddress = ServiceAddress { address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), prefix: 32 };
@@ -28,6 +28,7 @@ fn with_scripts() -> GroupPolicy {
         has_release_script: true,
         script_timeout: Duration::from_secs(30),
         announce: AnnouncePolicy { method: AnnounceMethod::Link, count: 5, refresh: Duration::from_secs(30) },
+        keys: HostKeys::insecure(),
         shared: SharedPolicy {
             heartbeat: Duration::from_millis(250),
             timeout: Duration::from_secs(1),
@@ -106,8 +107,8 @@ impl Bench {
             Late(end) => holdings.finish(&mut turn, policy, &item(), OpId(999), outcome(end)),
             Release(Orderly) => holdings.release(&mut turn, policy, &item(), Reason::Drained, Orderly),
             Release(Forced) => holdings.release(&mut turn, policy, &item(), Reason::Duplicate, Forced),
-            Removed => holdings.lose_address(&mut turn, policy, &item()),
-            Heartbeat => holdings.beat(&mut turn, policy),
+            Removed => holdings.lose_address(&mut turn, policy, &policy.interface, &item()),
+            Heartbeat => holdings.beat(&mut turn),
         }
         holdings.announce_due(&mut turn, policy);
         let state = self.holdings.held.get(&item()).map_or_else(|| "not serving".to_owned(), |holding| stage_words(&holding.stage));
@@ -150,6 +151,7 @@ fn begun_by(action: &Action) -> Option<OpId> {
         | Action::StoreIncarnation { .. }
         | Action::Report { .. }
         | Action::Reply { .. }
+        | Action::EndGroup { .. }
         | Action::Exit { .. } => None,
     }
 }
@@ -201,6 +203,7 @@ fn words(actions: &[Action]) -> String {
             | Action::StoreGroup { .. }
             | Action::StoreIncarnation { .. }
             | Action::Reply { .. }
+            | Action::EndGroup { .. }
             | Action::Exit { .. } => panic!("not a holding's business: {action:?}"),
         })
         .collect();

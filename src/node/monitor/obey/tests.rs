@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::node::action::{Action, StoredGroup};
 use crate::node::event::{Arrival, Event, GroupIndex, Heard, KernelChange, Link, OpId, Outcome, Request, TestResult, Token, Way};
 use crate::node::{Node, Start};
-use crate::types::host::{BootId, Duty, EntryVersion, Extent, Hearing, HostHead, HostId, Incarnation, NetworkHearing, Role, Sequence};
+use crate::types::host::{
+    BootId, Duty, EntryVersion, Extent, Hearing, HostHead, HostId, HostKeys, Incarnation, NetworkHearing, Role, Sequence,
+};
 use crate::types::item::{Epoch, Item, Reason, ServiceAddress};
 use crate::types::message::{AddressRecord, Command, CommandItem, CommandKind, HearingRecord, Record, Sender};
 use crate::types::policy::{
@@ -42,6 +44,7 @@ fn policy() -> NodePolicy {
             has_release_script: false,
             script_timeout: Duration::from_secs(30),
             announce: AnnouncePolicy { method: AnnounceMethod::None, count: 5, refresh: Duration::from_secs(30) },
+            keys: HostKeys::insecure(),
             shared: SharedPolicy {
                 heartbeat: Duration::from_millis(250),
                 timeout: Duration::from_secs(1),
@@ -123,6 +126,7 @@ impl Bench {
             | Action::StoreIncarnation { .. }
             | Action::Report { .. }
             | Action::Reply { .. }
+            | Action::EndGroup { .. }
             | Action::Exit { .. } => None,
         });
         for record in sent.flat_map(|message| &message.records) {
@@ -182,6 +186,7 @@ impl Bench {
             frozen: None,
             restarting: false,
             config_hash: policy().groups[0].shared.config_hash(),
+            ruling: policy().groups[0].shared.ruling(),
             load: 0,
             capacity: 1,
             promise: None,
@@ -252,6 +257,7 @@ fn operation(actions: &[Action]) -> OpId {
         | Action::StoreIncarnation { .. }
         | Action::Report { .. }
         | Action::Reply { .. }
+        | Action::EndGroup { .. }
         | Action::Exit { .. } => None,
     };
     actions.iter().find_map(op).expect("an address goes on or off")
