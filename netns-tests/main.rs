@@ -40,7 +40,10 @@ mod operator;
 mod orphans;
 mod outsider;
 mod paths;
+mod peers;
+mod planned;
 mod pool;
+mod querier;
 mod quiesce;
 mod reload;
 mod restarts;
@@ -101,6 +104,9 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         operator::trials(&stories),
         orphans::trials(&stories),
         paths::trials(&stories),
+        peers::trials(&stories),
+        planned::trials(&stories),
+        querier::trials(&stories),
         quiesce::trials(&stories),
         reload::trials(&stories),
         restarts::trials(&stories),

@@ -70,6 +70,10 @@ pub(crate) struct HostConfig {
     pub(crate) preferred: Vec<String>,
     pub(crate) heartbeat: Duration,
     pub(crate) timeout: Duration,
+    /// Whether it has a group address.
+    pub(crate) multicast: bool,
+    /// Hosts whose control addresses are its peers.
+    pub(crate) peers: Vec<u8>,
     /// Over which control networks it talks.
     pub(crate) networks: Vec<u8>,
     /// Where the first group's addresses are put.
@@ -115,6 +119,8 @@ impl HostConfig {
             preferred: Vec::new(),
             heartbeat: Duration::from_millis(100),
             timeout: Duration::from_millis(400),
+            multicast: true,
+            peers: Vec::new(),
             networks: vec![0, 1],
             interface: Network::Service,
             dns_port: 53,
@@ -137,6 +143,14 @@ impl HostConfig {
         let prefix = if family == Family::V4 { 32 } else { 128 };
         let preferred = self.preferred.iter().map(|_| format!("{}/{prefix}", family.service(self.plan.0))).collect();
         Self { family, preferred, ..self }
+    }
+
+    /// The lines that say where the group talks.
+    fn talk(&self) -> String {
+        let address = if self.multicast { format!("address = \"{}\"\n", self.family.group_address()) } else { String::new() };
+        let peers = self.peers.iter().flat_map(|number| [0, 1].map(|network| self.family.control(Plan(*number), network)));
+        let peers: Vec<String> = peers.map(|address| format!("\"{address}\"")).collect();
+        address + &format!("peers = [{}]", peers.join(", "))
     }
 
     fn to_toml(&self, directory: &Path, key: &Path) -> String {
@@ -166,7 +180,7 @@ socket = "{directory}/raisd.sock"
 
 [[group]]
 name = "www"
-address = "{group_address}"
+{talk}
 interface = "{interface}"
 preferred = [{preferred}]
 heartbeat = "{heartbeat}ms"
@@ -179,7 +193,7 @@ timeout = "{timeout}ms"
 {listen}"#,
             name = plan.name(),
             control = quoted(&control),
-            group_address = self.family.group_address(),
+            talk = self.talk(),
             directory = directory.display(),
             host_keys = self.host_keys,
             interface = self.interface,

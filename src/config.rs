@@ -12,6 +12,7 @@
 //!   relation   what must hold between groups and host          defaults   `raisd check --defaults`
 //! ```
 
+mod address;
 mod ahead;
 mod defaults;
 mod environment;

@@ -22,6 +22,7 @@ pub mod namespace;
 pub mod plan;
 mod pool;
 pub mod probes;
+pub mod querier;
 pub mod resolver;
 mod story;
 mod timeline;

@@ -14,6 +14,7 @@ pub mod simulate;
 pub(crate) mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use self::action::{Action, Report, StoredGroup};
@@ -327,9 +328,10 @@ impl Node {
                     actions.push(Action::Report { group: Some(*group), report });
                 }
             }
-            KernelChange::AddressAbsent { .. } | KernelChange::Link { .. } | KernelChange::Network { .. } => {
-                self.note_kernel(now, change, actions)
-            }
+            KernelChange::AddressAbsent { .. }
+            | KernelChange::ControlAddress { .. }
+            | KernelChange::Link { .. }
+            | KernelChange::Network { .. } => self.note_kernel(now, change, actions),
         }
     }
 
@@ -346,8 +348,17 @@ impl Node {
             KernelChange::Link { interface, link } => {
                 self.report_link(now, &interface, link, actions);
             }
+            KernelChange::ControlAddress { network, address } => self.set_control(now, network, address, actions),
             KernelChange::Network { network, fault } => self.note_network(now, network, fault, actions),
         }
+    }
+
+    /// An interface that was configured without its address has one at last, or another: the others are told where this host is.
+    fn set_control(&mut self, now: Time, network: u8, address: IpAddr, actions: &mut Vec<Action>) {
+        let Some(known) = self.identity.host.control.get_mut(usize::from(network)).filter(|known| **known != address) else { return };
+        *known = address;
+        let control = self.identity.host.control.clone();
+        self.with_all(now, actions, |monitor, turn| monitor.set_control(turn, control.clone()));
     }
 
     fn on_interface(&mut self, now: Time, actions: &mut Vec<Action>, interface: &str, mut act: impl FnMut(&mut Monitor, &mut Turn<'_>)) {

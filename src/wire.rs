@@ -45,6 +45,18 @@ const NUMBER_FAREWELL: u64 = u64::MAX;
 /// Subkeys that are kept ready: for twice as many hosts as have a replay window, since each may have two keys for a while.
 const SUBKEYS_MAX: usize = 2048;
 
+/// The tag of a group's name, in the header of each of its datagrams.
+#[must_use]
+pub fn group_tag(name: &str) -> [u8; 4] {
+    seal::tag(name)
+}
+
+/// The tag that a datagram says, as far as it has one. Nothing proves it before the seal is opened.
+#[must_use]
+pub fn claimed_tag(datagram: &[u8]) -> Option<[u8; 4]> {
+    Header::read(datagram).ok().map(|header| header.group)
+}
+
 /// What this host sends to one group. One for the life of a boot id: the counter of a second one would repeat numbers.
 #[derive(Debug)]
 pub struct Outbound {

@@ -18,6 +18,8 @@ mod netlink;
 mod port;
 #[path = "kernel/probes.rs"]
 mod probes;
+#[path = "kernel/unicast.rs"]
+mod unicast;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -26,7 +28,9 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // The kernel has one routing lock for all namespaces: side by side, the tests would measure each other.
     arguments.test_threads.get_or_insert(1);
-    let tests: Vec<Trial> =
-        [netlink::tests(), events::tests(), multicast::tests(), announce::tests(), probes::tests()].into_iter().flatten().collect();
+    let tests: Vec<Trial> = [netlink::tests(), events::tests(), multicast::tests(), unicast::tests(), announce::tests(), probes::tests()]
+        .into_iter()
+        .flatten()
+        .collect();
     libtest_mimic::run(&arguments, tests).exit();
 }

@@ -35,6 +35,8 @@ mod many;
 mod networks;
 #[path = "pool/operator.rs"]
 mod operator;
+#[path = "pool/peers.rs"]
+mod peers;
 #[path = "pool/placement.rs"]
 mod placement;
 #[path = "pool/reasons.rs"]

@@ -31,6 +31,8 @@ pub(crate) struct Datagram {
     pub(crate) network: Network,
     /// The host that the switch passes it on to; `None`: it comes in from its sender.
     pub(crate) to: Option<u8>,
+    /// Whether it is for a group, or for one host.
+    pub(crate) multicast: bool,
     /// The id of the key that sealed it, which stands in the clear.
     pub(crate) key: u32,
 }
@@ -78,6 +80,11 @@ impl Datagrams {
             silent(&beats).is_empty().then_some(())
         })?;
         Ok(if all.is_some() { Vec::new() } else { silent(&beats) })
+    }
+
+    /// All that the switches have passed on to hosts since then.
+    pub(crate) fn passed_on(&self, since: Instant) -> Result<Vec<Datagram>, ObserverError> {
+        self.log.read(|all| all.iter().filter(|datagram| datagram.at >= since && datagram.to.is_some()).copied().collect())
     }
 
     /// Which keys each host has sealed with since then.
@@ -178,7 +185,9 @@ fn datagram(at: Instant, index: usize, goes_out: bool, frame: &[u8]) -> Option<D
     let source = Mac(*frame.get(6..)?.first_chunk()?);
     let from = (1..=HOSTS_MAX).find(|host| Plan(*host).mac(network) == source)?;
     let to = goes_out.then_some(port);
+    // The lowest bit of the first byte of an Ethernet address says that it is a group's.
+    let multicast = frame.first()? & 1 == 1;
     // Behind Ethernet (14 bytes), IPv4 without options (20), UDP (8) and the first 12 bytes of the header.
     let key = u32::from_be_bytes(*frame.get(54..)?.first_chunk()?);
-    (to.is_some() || port == from).then_some(Datagram { at, from, network, to, key })
+    (to.is_some() || port == from).then_some(Datagram { at, from, network, to, multicast, key })
 }

@@ -3,9 +3,9 @@
 //! Reads the group by itself; what must hold between groups, and between groups and host, is in `relation`.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::address::Addresses;
 use super::environment::{Environment, UserLookup};
 use super::fault::{Faults, Problem, Reported};
 use super::key::{self, Sending};
@@ -15,12 +15,12 @@ use super::scalar;
 use super::schema::{ANNOUNCE, GROUP_DNS, SCRIPTS};
 use super::service::{Mention, Services};
 use super::zone;
+use crate::ports::multicast::{GroupAddress, Talk};
 use crate::ports::script::GroupScripts;
 use crate::types::host::Role;
-use crate::types::policy::{AllFailed, AnnounceMethod, AnnouncePolicy, Assign, Failback, GroupPolicy, SharedPolicy, ZonePolicy};
+use crate::types::policy::{AllFailed, AnnounceMethod, AnnouncePolicy, Assign, Failback, GroupPolicy, Handover, SharedPolicy, ZonePolicy};
 use crate::wire::seal::Protection;
 
-const PORT: u16 = 4242;
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Below it the timers of an ordinary kernel are no longer small beside it.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
@@ -48,7 +48,7 @@ pub(super) struct Context<'c> {
 pub(super) struct GroupRead {
     /// What relations between groups need, as far as it could be read.
     pub(super) name: Option<Placed<String>>,
-    pub(super) address: Option<Placed<SocketAddr>>,
+    pub(super) talk: Option<Placed<Talk>>,
     pub(super) mentions: Vec<Mention>,
     pub(super) zone: Option<Placed<String>>,
     /// All of it.
@@ -58,7 +58,7 @@ pub(super) struct GroupRead {
 /// What a group is told, for each of those that are told.
 pub(super) struct GroupParts {
     pub(super) policy: GroupPolicy,
-    pub(super) address: SocketAddr,
+    pub(super) address: GroupAddress,
     pub(super) protection: Protection,
     pub(super) scripts: GroupScripts,
 }
@@ -66,7 +66,7 @@ pub(super) struct GroupParts {
 impl GroupRead {
     pub(super) fn read(group: &Reader<'_>, context: &Context<'_>, faults: &mut Faults) -> Self {
         let name = group.needed_text("name", faults).and_then(|text| checked(text, "name", scalar::name, faults));
-        let address = address(group, faults);
+        let addresses = Addresses::read(group, faults);
         let interface = group.needed_text("interface", faults).and_then(|text| checked(text, "interface", scalar::interface, faults));
         let services = Services::read(group, context.host_name, faults);
         let role = role(group, &services, faults);
@@ -82,11 +82,12 @@ impl GroupRead {
         let announce = announce(group, faults);
 
         let placed_name = name.as_ref().ok().map(|name| Placed { value: name.value.clone(), place: name.place });
-        let placed_address = address.as_ref().ok().copied();
+        let talk = addresses.as_ref().ok().map(|addresses| addresses.talk);
         let mentions = services.mentions;
         let (preferred, floating, accept) = (services.preferred, services.floating, services.accept);
         let assemble = || {
-            let (name, interface, scripts) = (name?.value, interface?.value, scripts?);
+            let (name, interface, scripts, addresses) = (name?.value, interface?.value, scripts?, addresses?);
+            let address = addresses.of_group(&name);
             let policy = GroupPolicy {
                 name: name.clone(),
                 interface,
@@ -94,6 +95,8 @@ impl GroupRead {
                 preferred: preferred?,
                 floating: floating?,
                 accept: accept?,
+                multicast: addresses.has_multicast(),
+                peers: addresses.peers,
                 tests: tests?,
                 loads: loads?,
                 has_acquire_script: scripts.acquire.is_some(),
@@ -104,10 +107,10 @@ impl GroupRead {
                 shared: shared?,
             };
             let scripts = GroupScripts { group: name, ..scripts };
-            Ok(GroupParts { policy, address: address?.value, protection: protection?, scripts })
+            Ok(GroupParts { policy, address, protection: protection?, scripts })
         };
         let parts = assemble();
-        Self { name: placed_name, address: placed_address, mentions, zone: zone_name, parts }
+        Self { name: placed_name, talk, mentions, zone: zone_name, parts }
     }
 }
 
@@ -119,31 +122,6 @@ fn checked(
 ) -> Result<Placed<String>, Reported> {
     let text = super::reader::accepted(key, text, check, faults)?;
     Ok(Placed { value: text.value.to_owned(), place: text.place })
-}
-
-fn address(group: &Reader<'_>, faults: &mut Faults) -> Result<Placed<SocketAddr>, Reported> {
-    let text = group.needed_text("address", faults)?;
-    let report = |why: &str, expected: &str, faults: &mut Faults| {
-        Err(faults.error(Problem::at(text.place, format!("address {:?} {why}", text.value)).expects(expected)))
-    };
-    let form = "a multicast address, like \"239.255.42.1:4242\" or \"[ff15::4242]:4242\"";
-    let Some(address) = scalar::endpoint(text.value, PORT) else { return report("is no address with a port", form, faults) };
-    if !address.ip().is_multicast() {
-        return report("is not a multicast address", form, faults);
-    }
-    if address.port() == 0 {
-        return report("has port 0", "a port from 1 to 65535", faults);
-    }
-    if let SocketAddr::V6(v6) = address {
-        // RFC 4291 §2.7: scope 0 is reserved, scope 1 does not leave the host.
-        if v6.ip().segments()[0] & 0x000f <= 1 {
-            return report("does not leave the host", "a scope from 2 (link) on, like \"[ff12::4242]:4242\"", faults);
-        }
-        if v6.scope_id() != 0 {
-            return report("names an interface", "no % part: host.control says over which interfaces hosts talk", faults);
-        }
-    }
-    Ok(Placed { value: address, place: text.place })
 }
 
 fn role(group: &Reader<'_>, services: &Services, faults: &mut Faults) -> Result<Role, Reported> {
@@ -165,6 +143,7 @@ fn shared(group: &Reader<'_>, zone: Result<Option<ZonePolicy>, Reported>, faults
     let orphan_lifetime = group.duration("orphan_lifetime", ORPHAN_LIFETIME, SECOND..=forever, faults);
     let assigns = [("random", Assign::Random), ("fair", Assign::Fair), ("least-loaded", Assign::LeastLoaded)];
     let assign = group.choice("assign", Assign::Random, &assigns, faults);
+    let handover = handover(group, faults);
     let failback = group.duration_or_never("failback", Some(Duration::ZERO), Duration::ZERO..=forever, faults);
     let rebalance = group.duration_or_never("rebalance", None, Duration::ZERO..=forever, faults);
     let all_failed = [("release", AllFailed::Release), ("keep", AllFailed::Keep)];
@@ -175,11 +154,25 @@ fn shared(group: &Reader<'_>, zone: Result<Option<ZonePolicy>, Reported>, faults
         timeout: timeout?,
         orphan_lifetime: orphan_lifetime?,
         assign: assign?,
+        handover: handover?,
         failback: failback?.map_or(Failback::Never, Failback::After),
         rebalance: rebalance?,
         all_failed: all_failed?,
         zone: zone?,
     })
+}
+
+/// An overlap is taken as it is meant, and done as far as it can be.
+fn handover(group: &Reader<'_>, faults: &mut Faults) -> Result<Handover, Reported> {
+    let handover = group.choice("handover", Handover::Break, &[("break", Handover::Break), ("overlap", Handover::Overlap)], faults)?;
+    if let (Handover::Overlap, Some(value)) = (handover, group.value("handover")) {
+        let problem = Problem::at(value.place, "handover = \"overlap\" goes as \"break\": this host has no fence");
+        let version = env!("CARGO_PKG_VERSION");
+        faults.warning(problem.help(format!(
+            "without a fence two hosts would answer for an address while it moves, so the last holder lets go first; raisd {version} has none"
+        )));
+    }
+    Ok(handover)
 }
 
 /// One lost datagram must not make a host silent.

@@ -11,7 +11,7 @@ use super::group::GroupRead;
 use super::host::{HostRead, interface_address};
 use super::reader::Placed;
 use super::service::{Claim, Mention};
-use crate::ports::multicast::ControlNetwork;
+use crate::ports::multicast::{ControlNetwork, Talk};
 use crate::types::host::HostId;
 
 /// Control networks with their addresses, and the host id.
@@ -75,7 +75,7 @@ fn report_twice(first: &Mention, second: &Mention, is_same_group: bool, faults: 
 /// Resolves the control networks and checks them against the groups.
 pub(super) fn resolve(host: &HostRead, groups: &[GroupRead], environment: &Environment, faults: &mut Faults) -> Result<Networks, Reported> {
     let control = host.control.as_ref().map_err(|reported| *reported)?;
-    let families: Vec<&Placed<_>> = groups.iter().filter_map(|group| group.address.as_ref()).collect();
+    let families: Vec<&Placed<_>> = groups.iter().filter_map(|group| group.talk.as_ref()).collect();
     let is_service = |address: IpAddr| groups.iter().flat_map(|group| &group.mentions).find(|mention| mention.service.address == address);
     let is_wanted = |address: IpAddr| {
         let fits = families.is_empty() || families.iter().any(|group| group.value.is_ipv4() == address.is_ipv4());
@@ -133,17 +133,21 @@ fn check_families(control: &[Placed<ControlNetwork>], groups: &[GroupRead], faul
         ControlNetwork::Address(address) => address.is_ipv4() == is_ipv4,
         ControlNetwork::Interface(_) => true,
     };
-    for group in groups.iter().filter_map(|group| group.address.as_ref()) {
+    for group in groups.iter().filter_map(|group| group.talk.as_ref()) {
         if !control.iter().any(|network| carries(&network.value, group.value.is_ipv4())) {
             let family = family(group.value.is_ipv4());
-            let problem = Problem::at(group.place, format!("the group address is {family} and no control address is"));
+            let what = match group.value {
+                Talk::Multicast(_) => "the group address is",
+                Talk::Unicast { .. } => "the group's peers are",
+            };
+            let problem = Problem::at(group.place, format!("{what} {family} and no control address is"));
             faults.error(problem.expects("the family of host.control").help(format!("add an {family} address to host.control")));
         }
     }
-    let are_known = !groups.is_empty() && groups.iter().all(|group| group.address.is_some());
+    let are_known = !groups.is_empty() && groups.iter().all(|group| group.talk.is_some());
     for network in control.iter().filter(|_| are_known) {
         let ControlNetwork::Address(address) = network.value else { continue };
-        let is_used = |group: &GroupRead| group.address.is_some_and(|group| carries(&network.value, group.value.is_ipv4()));
+        let is_used = |group: &GroupRead| group.talk.is_some_and(|group| carries(&network.value, group.value.is_ipv4()));
         if !groups.iter().any(is_used) {
             let problem = Problem::at(network.place, format!("control address {address} carries no group"));
             faults.error(problem.expects(format!("the family of a group address; none is {}", family(address.is_ipv4()))));

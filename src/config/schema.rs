@@ -149,9 +149,10 @@ pub(super) const GROUP: Section = Section {
         key("name", "name", Needed { example: "\"www\"" }, Host,
             "The group's name, the same on all its hosts."),
         key("address", "multicast address, port 4242 unless given", Needed { example: "\"239.255.42.1:4242\"" }, Host,
-            "Group address. Several groups may share one."),
-        key("peers", "array of addresses", refused(Form::Addresses, "[]", &["[...]"], "hosts find each other by multicast"), Host,
-            "Unicast seeds instead of a group address."),
+            "Group address. Several groups may share one. Needed unless there are `peers`."),
+        key("peers", "array of at most 64 addresses, each with or without the group's port", Value("[]"), Host,
+            "Control addresses of other hosts, to talk by unicast instead of, or beside, the group address. One that lives is \
+             enough: the others are learnt from it. This host's own count for nothing."),
         key("interface", "interface name", Needed { example: "\"eth0\"" }, Host,
             "Service interface: where the service addresses live."),
         key("role", "\"server\" or \"observer\"", Value("\"server\""), Host,
@@ -171,8 +172,9 @@ pub(super) const GROUP: Section = Section {
         key("assign", "\"random\", \"fair\" or \"least-loaded\"", Value("\"random\""), Group,
             "How the leader picks among equals. fair: fewest addresses, then least utilized, then lowest id. \
              least-loaded: least utilized, then fewest addresses, then lowest id."),
-        key("handover", "\"break\"", refused(Form::Choice(&["break", "overlap"]), "\"break\"", &["\"overlap\""], "the old holder lets go before the next begins"), Group,
-            "Whether the next holder waits until the last one has let go."),
+        key("handover", "\"break\" or \"overlap\"", Value("\"break\""), Group,
+            "Whether the next holder waits until the last one has let go. overlap needs a fence; without one it goes as break, \
+             and the daemon says so."),
         key("failback", "duration, 0s to 100y, or \"never\"", Value("\"0s\""), Group,
             "A preferred host gets its address back when it has been well for so long."),
         key("rebalance", "duration, 0s to 100y, or \"never\"", Value("\"never\""), Group,

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::ahead::Ahead;
 use super::schema::{KEY, Preset, SECTIONS, Scope, Section};
 use super::*;
+use crate::ports::multicast::{GroupAddress, Talk};
 use crate::types::host::HostId;
 use crate::types::item::Reason;
 
@@ -65,7 +66,8 @@ fn a_minimal_file_has_the_defaults_of_the_reference() {
     let config = fine(MINIMAL);
     assert_eq!(config.policy.host.id, HostId(IpAddr::from([10, 0, 0, 11])));
     assert_eq!(config.policy.host.name, "web1");
-    assert_eq!(config.control.groups, [(GroupIndex(0), "239.255.42.1:4242".parse().unwrap())].into());
+    let address = GroupAddress { tag: crate::wire::group_tag("www"), talk: Talk::Multicast("239.255.42.1:4242".parse().unwrap()) };
+    assert_eq!(config.control.groups, [(GroupIndex(0), address)].into());
     let group = config.policy.groups.first().unwrap();
     assert_eq!(group.shared.heartbeat, Duration::from_millis(250));
     assert_eq!(group.shared.timeout, Duration::from_secs(1));
@@ -201,7 +203,7 @@ fn groups_are_in_the_order_of_their_names_in_every_part() {
     let config = fine(&text);
     let names: Vec<_> = config.policy.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["mail", "www"]);
-    assert_eq!(config.control.groups.first_key_value().map(|(index, address)| (index.0, address.port())), Some((0, 7)));
+    assert_eq!(config.control.groups.first_key_value().map(|(index, group)| (index.0, group.talk.port())), Some((0, 7)));
     assert_eq!(config.protection.first(), Some(&Protection::Insecure));
     assert_eq!(config.scripts.iter().map(|scripts| scripts.group.as_str()).collect::<Vec<_>>(), ["mail", "www"]);
     let dns = config.dns.unwrap();

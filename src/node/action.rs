@@ -1,5 +1,6 @@
 //! What this host must do now, in order. No action rests on the success of one before it in the same list.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::{Answer, GroupIndex, OpId, Token};
@@ -43,12 +44,14 @@ pub enum Action {
         /// What to run.
         job: ScriptJob,
     },
-    /// Send a message to a group, on every control network.
+    /// Send a message to a group: on every control network to its group address, if it has one, and to single hosts.
     Send {
         /// The group.
         group: GroupIndex,
         /// What.
         message: Message,
+        /// To whom by unicast.
+        unicast: Unicast,
     },
     /// The zone to answer from, from now on.
     PublishZone {
@@ -97,6 +100,24 @@ pub enum Action {
         /// 0: as asked; 1: another daemon uses this host's id.
         code: u8,
     },
+}
+
+/// Control addresses that a message goes to by unicast, each over the control network that it is on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Unicast {
+    /// They get all of it.
+    pub whole: Vec<IpAddr>,
+    /// They get its first datagram only, which says who sends it: nobody is known to be there, or to mean it.
+    pub opening: Vec<IpAddr>,
+}
+
+/// Where a host was heard before: kept, so that a start finds its group although no peer of the configuration is there.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct StoredPeer {
+    /// The host.
+    pub host: HostId,
+    /// Its control addresses, in the order of its networks.
+    pub control: Vec<IpAddr>,
 }
 
 /// A script to run for an item.
@@ -148,9 +169,12 @@ pub struct StoredGroup {
     /// Serial of the newest zone list known.
     pub zone_serial: u32,
     /// The newest zone list known.
-    pub zone: Vec<std::net::IpAddr>,
+    pub zone: Vec<IpAddr>,
     /// The service-address database; ages as of the moment of writing.
     pub addresses: Vec<AddressRecord>,
+    /// Hosts that were heard in the last days.
+    #[serde(default)]
+    pub peers: Vec<StoredPeer>,
 }
 
 /// Something an operator wants to know at three in the morning.
@@ -201,6 +225,10 @@ pub enum Report {
     LimitReached { what: String, limit: usize },
     /// This host tells another to take or give up items.
     Decided { kind: crate::types::message::CommandKind, to: HostId, item: Item, epoch: Epoch, reason: Reason },
+    /// Multicast of every host is heard again on a control network.
+    MulticastWorks { network: u8 },
+    /// Hosts are heard on a control network, but not by multicast.
+    MulticastFails { network: u8, control: Option<IpAddr>, hosts: Vec<String> },
     /// A control network or interface works again.
     NetworkWorks { what: String },
     /// A control network or interface does not work.
@@ -228,5 +256,5 @@ pub enum Report {
     /// This host cannot serve although no test has failed.
     CannotServe { why: String },
     /// The zone list has changed.
-    ZoneChanged { serial: u32, advertised: Vec<std::net::IpAddr> },
+    ZoneChanged { serial: u32, advertised: Vec<IpAddr> },
 }

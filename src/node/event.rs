@@ -110,6 +110,8 @@ pub struct Heard {
     pub group: GroupIndex,
     /// The control network it came in on, by index into [`crate::types::policy::HostPolicy::control`].
     pub network: u8,
+    /// In which way it came.
+    pub way: Way,
     /// Who sent it.
     pub sender: Sender,
     /// The sender's number for this datagram, counted per boot; tells how many were lost on a network.
@@ -118,6 +120,15 @@ pub struct Heard {
     pub arrival: Arrival,
     /// What it says. Empty for a duplicate.
     pub records: Vec<Record>,
+}
+
+/// The way of a datagram over a network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// To the group address.
+    Multicast,
+    /// To this host's control address.
+    Unicast,
 }
 
 /// Whether a datagram is new.
@@ -189,6 +200,13 @@ pub enum KernelChange {
         interface: String,
         /// How it is.
         link: Link,
+    },
+    /// The control address of a network that is configured by its interface.
+    ControlAddress {
+        /// The network's index.
+        network: u8,
+        /// Which.
+        address: std::net::IpAddr,
     },
     /// A control network works or not.
     Network {

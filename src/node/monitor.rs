@@ -30,6 +30,7 @@ mod obey;
 pub(crate) mod operator;
 mod orders;
 mod pace;
+pub(crate) mod peers;
 pub(crate) mod published;
 pub(crate) mod returns;
 pub(crate) mod rule;
@@ -41,6 +42,7 @@ pub(crate) mod zone;
 mod zone_view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use self::commands::Commands;
@@ -48,15 +50,17 @@ use self::control::{Evening, Tables};
 use self::entry::OwnEntry;
 use self::episodes::Episodes;
 use self::freezing::Freezing;
+use self::hearing::Windows;
 use self::holding::{Holdings, Manner};
-use self::hosts::{Changes, Host, Hosts, Notice};
+use self::hosts::{Changes, Datagram, Host, Hosts, Notice};
 use self::items::{Claims, Items};
 use self::meters::Meters;
 use self::pace::Pace;
+use self::peers::{Circle, Peers};
 use self::published::{News, Published};
 use self::transmit::{Parts, Transmit};
 use self::wishes::Wishes;
-use super::action::{Action, Report, StoredGroup};
+use super::action::{Action, Report, StoredGroup, Unicast};
 use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
 use super::reload::{Found, Surroundings};
 use super::requests::Known;
@@ -151,6 +155,7 @@ pub(crate) struct Monitor {
     withheld_told: Vec<WithheldView>,
     meters: Meters,
     own: OwnEntry,
+    peers: Peers,
     transmit: Transmit,
     episodes: Episodes,
     health: Health,
@@ -180,7 +185,7 @@ pub(crate) struct Monitor {
     foreign: BTreeSet<ServiceAddress>,
     /// Datagrams of starts that had not proved that they live.
     unproved: u64,
-    stored: (Extent, u32),
+    stored: (Extent, u32, u64),
     store_at: Time,
     /// The last time that everything due was done.
     ticked_at: Time,
@@ -197,7 +202,7 @@ impl Monitor {
         let detail = detail(&policy, &identity, Link::Absent);
         Self {
             hosts: Hosts::new(identity.id, identity.boot, policy.shared.timeout),
-            stored: (items.extent(), published.serial),
+            stored: (items.extent(), published.serial, 0),
             items,
             published,
             withheld_told: Vec::new(),
@@ -207,6 +212,7 @@ impl Monitor {
             freezing: Freezing::default(),
             meters: Meters::default(),
             own: OwnEntry::new(detail),
+            peers: Peers::restored(now, stored.peers),
             transmit: Transmit::new(now),
             episodes: Episodes::default(),
             health: if policy.tests.is_empty() {
@@ -258,10 +264,10 @@ impl Monitor {
 
     /// A datagram of the group.
     pub(crate) fn hear(&mut self, turn: &mut Turn<'_>, heard: Heard) {
-        let Heard { network, sender, number, arrival, records, .. } = heard;
+        let Heard { network, way, sender, number, arrival, records, .. } = heard;
         let (about_group, about_hosts): (Vec<Record>, Vec<Record>) = records.into_iter().partition(is_about_group);
         let waits = self.leader == Some(self.identity.id) && !self.is_known_settled(turn.now);
-        let mut changes = self.hosts.hear(turn.now, network, sender, number, arrival, about_hosts);
+        let mut changes = self.hosts.hear(turn.now, Datagram { network, way, sender, number, arrival }, about_hosts);
         self.note_pace(turn.now);
         if changes.matters {
             // Before his commands are looked at, whoever leads by now is to be known.
@@ -347,6 +353,14 @@ impl Monitor {
             // Switches and neighbours may have learnt something else meanwhile.
             self.holdings.announce_all(turn.now, &self.policy);
         }
+        self.settle_turn(turn);
+    }
+
+    /// This host is at other control addresses than it said.
+    pub(crate) fn set_control(&mut self, turn: &mut Turn<'_>, control: Vec<IpAddr>) {
+        self.identity.host.control = control;
+        self.own.set_detail(detail(&self.policy, &self.identity, self.link));
+        self.transmit.hasten();
         self.settle_turn(turn);
     }
 
@@ -461,6 +475,7 @@ impl Monitor {
             return Known::Refused(format!("host {id} is live; stop its daemon first"));
         }
         self.hosts.forget(id);
+        self.peers.forget(id);
         Known::Done(format!("host {id} is forgotten here"))
     }
 
@@ -552,6 +567,7 @@ impl Monitor {
         }
         self.note_pace(now);
         self.report_notices(turn);
+        self.follow_ways(turn);
         self.heed_health(turn);
         let claims = self.claims(&self.own_items(now));
         self.take_claims(now, &claims);
@@ -898,6 +914,57 @@ impl Monitor {
         }
     }
 
+    /// Where hosts are, and in which way they are heard. Whoever is late is tried by unicast before it counts as silent.
+    fn follow_ways(&mut self, turn: &mut Turn<'_>) {
+        let located = self.hosts.live().filter_map(|(id, host)| Some((id, host.entry.detail()?.control.as_slice())));
+        self.peers.learn(turn.now, located);
+        if self.hosts.note_late(turn.now, self.windows()) {
+            self.transmit.hasten();
+        }
+        let lost = self.lost_multicast(turn.now);
+        self.episodes.multicast(turn, &self.identity.host.control, lost, &self.hosts, self.windows());
+    }
+
+    /// The control networks on which hosts are heard, though not by the multicast that they send: the names of these hosts.
+    pub(super) fn lost_multicast(&self, now: Time) -> BTreeMap<u8, Vec<String>> {
+        let mut lost: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+        if !self.policy.multicast {
+            return lost;
+        }
+        let (slowest, windows) = (self.slowest(), self.windows());
+        let timeout = slowest.timeout;
+        // All that are lost by the same cause are told together, though some are missed a heartbeat before others.
+        let sure = timeout + slowest.heartbeat;
+        let mut is_sure = BTreeSet::new();
+        let sends_it = |host: &&hosts::Host| host.entry.detail().is_some_and(|detail| detail.multicast);
+        for host in self.hosts.live().map(|(_, host)| host).filter(sends_it) {
+            is_sure.extend(host.links.without_multicast(now, windows, sure));
+            for network in host.links.without_multicast(now, windows, timeout) {
+                lost.entry(network).or_default().push(host.name());
+            }
+        }
+        lost.retain(|network, _| is_sure.contains(network));
+        lost
+    }
+
+    pub(super) fn windows(&self) -> Windows {
+        let slowest = self.slowest();
+        transmit::windows(slowest.heartbeat, slowest.timeout)
+    }
+
+    fn circle(&self) -> Circle<'_> {
+        Circle {
+            me: self.identity.id,
+            boot: self.identity.boot,
+            control: &self.identity.host.control,
+            policy: &self.policy,
+            hosts: &self.hosts,
+            windows: self.windows(),
+            timeout: self.ruling.timeout,
+            settled: self.settled,
+        }
+    }
+
     /// What the node has to settle for all groups at once.
     pub(crate) fn take_node_notices(&mut self) -> Vec<Notice> {
         self.episodes.take_for_node()
@@ -981,13 +1048,19 @@ impl Monitor {
         if head.settled && self.settled_said.is_none() {
             self.settled_said = Some((head.sequence, turn.now));
         }
-        let slowest = self.slowest();
+        let mut peers = std::mem::take(&mut self.peers);
+        let circle = self.circle();
+        let unicast = peers.destinations(turn.now, &circle);
+        let introduces = !unicast.opening.is_empty() || peers.has_unknown_seed(&circle);
+        self.peers = peers;
+        let windows = self.windows();
         let freeze = self.freeze_record(turn.now);
         let parts = Parts {
             me: self.identity.id,
             boot: self.identity.boot,
             timeout: self.pace.window(),
-            direct: transmit::direct_window(slowest.heartbeat, slowest.timeout),
+            windows,
+            introduces,
             hosts: &self.hosts,
             own: &self.own,
             items: &mut self.items,
@@ -998,19 +1071,27 @@ impl Monitor {
             leader: self.leader,
         };
         let message = self.transmit.info(turn.now, head, parts);
-        turn.act(Action::Send { group: self.index, message });
+        turn.act(Action::Send { group: self.index, message, unicast });
     }
 
     /// Commands leave at once, beside their place in every `info`.
     fn send_commands(&self, turn: &mut Turn<'_>) {
         let own = self.commands.own(self.identity.id, self.identity.boot);
+        let unicast = self.to_listeners(turn.now);
         for (kind, wanted) in [(MessageKind::Release, CommandKind::Release), (MessageKind::Acquire, CommandKind::Acquire)] {
             let records: Vec<Record> = own.iter().filter(|command| command.kind == wanted).cloned().map(Record::Command).collect();
             if !records.is_empty() {
                 let message = Message { kind, incarnation: self.identity.incarnation, records };
-                turn.act(Action::Send { group: self.index, message });
+                turn.act(Action::Send { group: self.index, message, unicast: unicast.clone() });
             }
         }
+    }
+
+    /// For what is short and said once: whoever may not hear it otherwise gets all of it.
+    fn to_listeners(&self, now: Time) -> Unicast {
+        let Unicast { mut whole, opening } = self.peers.listeners(now, &self.circle());
+        whole.extend(opening);
+        Unicast { whole, opening: Vec::new() }
     }
 
     /// Nothing is held any more: says goodbye, three times for those who miss one.
@@ -1024,8 +1105,9 @@ impl Monitor {
         if farewell == Farewell::Said {
             let head = self.head(turn.now, Sequence::FAREWELL);
             let message = Message { kind: MessageKind::Info, incarnation: head.incarnation, records: vec![Record::Head(Box::new(head))] };
+            let unicast = self.to_listeners(turn.now);
             for _ in 0..3 {
-                turn.act(Action::Send { group: self.index, message: message.clone() });
+                turn.act(Action::Send { group: self.index, message: message.clone(), unicast: unicast.clone() });
             }
         }
     }
@@ -1043,7 +1125,7 @@ impl Monitor {
     // ---- disk ----
 
     fn store_if_due(&mut self, turn: &mut Turn<'_>) {
-        let current = (self.items.extent(), self.published.serial);
+        let current = (self.items.extent(), self.published.serial, self.peers.version());
         if self.stored != current {
             self.stored = current;
             self.store_at = self.store_at.min(turn.now.plus(STORE_DELAY));
@@ -1068,6 +1150,7 @@ impl Monitor {
             zone_serial: self.published.serial,
             zone: self.published.addresses.iter().copied().collect(),
             addresses: self.items.records(now),
+            peers: self.peers.records(),
         }
     }
 
@@ -1090,7 +1173,7 @@ impl Monitor {
         let stores = running.then_some(self.store_at);
         let turn = self.unsettled.then(|| self.settles_turn_at());
         let back_offs = [self.commands.deadline(now), self.holdings.failures().deadline(now)];
-        let all = [self.hosts.deadline(), settles, stores, turn];
+        let all = [self.hosts.deadline(), self.hosts.late_deadline(self.windows()), settles, stores, turn];
         let operators = [self.wishes.deadline(), self.freezing.deadline(now)];
         // What a tick has left undone is looked at again at the next heartbeat, not in a spin.
         let soonest = all.into_iter().chain(back_offs).chain(operators).flatten().filter(|time| *time > self.ticked_at).min();
@@ -1153,6 +1236,7 @@ fn detail(policy: &GroupPolicy, identity: &Identity, link: Link) -> HostDetail {
         name: identity.host.name.clone(),
         software: identity.software.clone(),
         control: identity.host.control.clone(),
+        multicast: policy.multicast,
         mac,
         accept: policy.accept.clone(),
         location: identity.host.location.clone(),

@@ -398,6 +398,7 @@ fn hot_spare(id: HostId) -> HostView {
         differs: Vec::new(),
         keys: None,
         heard_by: Vec::new(),
+        networks: Vec::new(),
         complete: true,
         preferred: Vec::new(),
         accept: Vec::new(),

@@ -234,6 +234,7 @@ fn tone(kind: Kind) -> Tone {
         | Kind::Frozen
         | Kind::HostSilent
         | Kind::Missed
+        | Kind::MulticastFails
         | Kind::NetworkFails
         | Kind::Stalled
         | Kind::TestFailed => Tone::Doubtful,
@@ -249,6 +250,7 @@ fn tone(kind: Kind) -> Tone {
         | Kind::HostHeard
         | Kind::HostLeft
         | Kind::LeaderChanged
+        | Kind::MulticastWorks
         | Kind::NetworkWorks
         | Kind::Quiesced
         | Kind::Resumed

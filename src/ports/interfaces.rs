@@ -52,6 +52,8 @@ pub enum Framing {
 pub struct InterfaceAddress {
     /// The address.
     pub address: IpAddr,
+    /// Length of the prefix that it shares with its neighbours.
+    pub prefix: u8,
     /// Whether it may be chosen where the configuration names only the interface.
     pub choice: Choice,
 }

@@ -224,7 +224,8 @@ impl Daemon {
             let input = self.pick(&mut inputs, &mut changed).await;
             let mut events: Vec<Event> = self.event_of(input, &mut changed).into_iter().collect();
             self.gather(&mut inputs, &mut events);
-            events.extend(self.ports.sockets.take_changes().into_iter().map(Event::Kernel));
+            let changes = self.ports.sockets.take_addresses().into_iter().chain(self.ports.sockets.take_changes());
+            events.extend(changes.map(Event::Kernel));
             let actions = self.node.handle_all(self.clock.now(), events);
             self.journal.record(&self.node, &actions);
             if let Dispatched::Exit { code } = self.ports.dispatch(actions) {
@@ -330,6 +331,7 @@ impl Daemon {
             Ok(opened) => Some(Heard {
                 group,
                 network: received.network,
+                way: received.way,
                 sender: opened.sender,
                 number: opened.number,
                 arrival: match opened.arrival {

@@ -58,8 +58,8 @@ impl Ports {
                 }
                 Action::Announce { interface, addresses } => log_failure("announce", self.announcer.announce(&interface, &addresses)),
                 Action::RunScript { op, job } => self.scripts.run(op, job),
-                Action::Send { group, message } => match self.groups.get_mut(group).map(|group| group.outbound.pack(&message)) {
-                    Some(Ok(datagrams)) => self.sockets.send(group, &datagrams),
+                Action::Send { group, message, unicast } => match self.groups.get_mut(group).map(|group| group.outbound.pack(&message)) {
+                    Some(Ok(datagrams)) => self.sockets.send(group, &datagrams, &unicast),
                     Some(Err(error)) => tracing::error!(group = self.name(Some(group)), %error, "a control message was not sent"),
                     None => tracing::error!(?group, "a control message for a group that is not configured was not sent"),
                 },

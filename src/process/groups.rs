@@ -4,9 +4,9 @@
 //! which groups there are. Called by the loop, by `dispatch.rs` and by `reload.rs`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use crate::node::event::GroupIndex;
+use crate::ports::multicast::GroupAddress;
 use crate::types::host::{BootId, HostId};
 use crate::wire::seal::{Protection, ProtectionError};
 use crate::wire::{Inbound, Outbound};
@@ -23,8 +23,8 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) name: String,
-    /// Its group address.
-    pub(super) address: SocketAddr,
+    /// How it is reached.
+    pub(super) address: GroupAddress,
     pub(super) boot: BootId,
     pub(super) outbound: Outbound,
     pub(super) inbound: Inbound,
@@ -36,7 +36,7 @@ impl Group {
     /// boot would repeat numbers.
     pub(super) fn begin(
         name: &str,
-        address: SocketAddr,
+        address: GroupAddress,
         protection: &Protection,
         host: HostId,
         boot: BootId,

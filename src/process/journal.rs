@@ -206,6 +206,10 @@ fn about(me: HostId, report: &Report, name: &impl Fn(HostId) -> Option<String>) 
         Report::LimitReached { what, limit } => {
             of(Kind::LimitReached).detail(format!("more was heard of {what} than is remembered ({limit})"))
         }
+        Report::MulticastFails { network, control: _, hosts } => {
+            of(Kind::MulticastFails).host(me).detail(format!("control network {network}: nothing by multicast of {}", list(hosts)))
+        }
+        Report::MulticastWorks { network } => of(Kind::MulticastWorks).host(me).detail(format!("control network {network}")),
         Report::NetworkFails { what, why } => of(Kind::NetworkFails).host(me).detail(format!("{what}: {why}")),
         Report::NetworkWorks { what } => of(Kind::NetworkWorks).host(me).detail(what),
         Report::Released { item, epoch, reason } => of(Kind::Release).item(item).host(me).why(*epoch, *reason),

@@ -11,7 +11,6 @@
 mod differences;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::sync::oneshot;
@@ -27,7 +26,7 @@ use crate::ports::announce::{self, AnnounceError};
 use crate::ports::api::Reloaded;
 use crate::ports::dns::{Dns, DnsSettings};
 use crate::ports::interfaces::{Interfaces, LinkState};
-use crate::ports::multicast::{ControlNetwork, ControlSettings};
+use crate::ports::multicast::{ControlNetwork, ControlSettings, GroupAddress};
 use crate::ports::probe::Probes;
 use crate::types::host::HostId;
 use crate::types::policy::GroupPolicy;
@@ -309,7 +308,7 @@ fn numbered(settings: &DnsSettings, numbers: &[GroupIndex]) -> DnsSettings {
 
 /// Control networks of a configuration, and the addresses of all groups, those that are being given up included.
 fn control(config: &Config, ports: &Ports) -> ControlSettings {
-    let groups: BTreeMap<GroupIndex, SocketAddr> = ports.groups.iter().map(|(number, group)| (number, group.address)).collect();
+    let groups: BTreeMap<GroupIndex, GroupAddress> = ports.groups.iter().map(|(number, group)| (number, group.address)).collect();
     ControlSettings { networks: config.control.networks.clone(), groups }
 }
 

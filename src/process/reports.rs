@@ -97,6 +97,16 @@ pub(super) fn log(group: &str, report: &Report) {
                 limit, "more was heard of ({what}) than is remembered; what does not fit is ignored; look for a host that says too much"
             );
         }
+        Report::MulticastFails { network, control, hosts } => {
+            let control = control.map_or_else(String::new, |control| format!(" ({control})"));
+            warn!(
+                group,
+                network,
+                "multicast of {} does not arrive on control network {network}{control} any more, unicast does and is used instead; look for a switch that snoops IGMP or MLD without a querier, or for a firewall",
+                hosts.join(", ")
+            );
+        }
+        Report::MulticastWorks { network } => info!(group, network, "multicast arrives on control network {network} again"),
         Report::NetworkFails { what, why } => warn!(group, "{what} does not work: {why}"),
         Report::NetworkWorks { what } => info!(group, "{what} works again"),
         Report::Released { item, epoch, reason } => {

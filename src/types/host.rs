@@ -160,8 +160,10 @@ pub struct HostDetail {
     pub name: String,
     /// Version of the program.
     pub software: String,
-    /// Addresses over which it talks, in the order of its networks.
+    /// Addresses over which it talks, in the order of its networks; unspecified where a network has none yet.
     pub control: Vec<IpAddr>,
+    /// It sends to a group address and listens there; else it talks by unicast only.
+    pub multicast: bool,
     /// Hardware address of its service interface.
     pub mac: Option<[u8; 6]>,
     /// What it may be given; empty: anything.
@@ -274,4 +276,6 @@ pub struct NetworkHearing {
     pub network: u8,
     /// Datagrams lost of the last that were sent, in 255ths.
     pub loss: u8,
+    /// Its multicast arrives there; else it is heard by unicast only, or not for a moment.
+    pub multicast: bool,
 }

@@ -231,6 +231,8 @@ pub struct CommandItem {
     pub epoch: Epoch,
     /// Why.
     pub reason: Reason,
+    /// Acquire: the host that goes on serving the item until the one that is told is online. Only a host with a fence obeys.
+    pub overlaps: Option<HostId>,
 }
 
 /// What an operator wishes of the leader. The host that he asked repeats it until it has the leader's word, so that a new

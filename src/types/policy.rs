@@ -62,6 +62,10 @@ pub struct GroupPolicy {
     pub floating: Vec<ServiceAddress>,
     /// What this host may be given; empty: anything.
     pub accept: Vec<IpNet>,
+    /// Whether it has a group address; else it talks by unicast only.
+    pub multicast: bool,
+    /// Control addresses of hosts that are sent to by unicast from the start.
+    pub peers: Vec<IpAddr>,
     /// Names of its tests.
     pub tests: BTreeSet<String>,
     /// Names of its loads.
@@ -117,6 +121,8 @@ pub struct SharedPolicy {
     pub rebalance: Option<Duration>,
     /// What happens when every host fails its tests.
     pub all_failed: AllFailed,
+    /// How a planned move goes.
+    pub handover: Handover,
     /// The zone, if the group has one.
     pub zone: Option<ZonePolicy>,
 }
@@ -151,6 +157,17 @@ pub enum Failback {
     After(Duration),
     /// Not before another reason moves the address.
     Never,
+}
+
+/// How a planned move goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Handover {
+    /// The next holder takes the address when the last one has let go.
+    Break,
+    /// The next holder is ready before the last one lets go. It needs a fence that keeps the address from being answered
+    /// twice; without one it is [`Self::Break`].
+    Overlap,
 }
 
 /// What happens when every host fails its tests.
@@ -204,7 +221,8 @@ impl SharedPolicy {
     }
 
     /// The group-wide keys, in an order that never changes; what is added goes to the end.
-    pub const KEYS: [&str; 8] = ["heartbeat", "timeout", "orphan_lifetime", "assign", "failback", "rebalance", "all_failed", "dns"];
+    pub const KEYS: [&str; 9] =
+        ["heartbeat", "timeout", "orphan_lifetime", "assign", "failback", "rebalance", "all_failed", "dns", "handover"];
 
     /// A short hash of the value of each of [`Self::KEYS`]: tells which of them differ between two hosts.
     ///
@@ -212,7 +230,7 @@ impl SharedPolicy {
     /// Never: postcard can write every value of this type.
     #[must_use]
     pub fn key_hashes(&self) -> Vec<u16> {
-        let Self { heartbeat, timeout, orphan_lifetime, assign, failback, rebalance, all_failed, zone } = self;
+        let Self { heartbeat, timeout, orphan_lifetime, assign, failback, rebalance, all_failed, handover, zone } = self;
         let hashes: [u16; Self::KEYS.len()] = [
             key_hash(heartbeat),
             key_hash(timeout),
@@ -222,6 +240,7 @@ impl SharedPolicy {
             key_hash(rebalance),
             key_hash(all_failed),
             key_hash(zone),
+            key_hash(handover),
         ];
         hashes.to_vec()
     }

@@ -101,6 +101,10 @@ pub enum Kind {
     LimitReached,
     /// Events that were overwritten before this caller read them.
     Missed,
+    /// Multicast of hosts that are heard does not arrive on a control network; unicast is used instead.
+    MulticastFails,
+    /// It arrives again.
+    MulticastWorks,
     /// A control network or interface does not work.
     NetworkFails,
     /// A control network or interface works again.
@@ -166,6 +170,8 @@ impl Kind {
             Self::LeaderChanged => "leader-changed",
             Self::LimitReached => "limit-reached",
             Self::Missed => "missed",
+            Self::MulticastFails => "multicast-fails",
+            Self::MulticastWorks => "multicast-works",
             Self::NetworkFails => "network-fails",
             Self::NetworkWorks => "network-works",
             Self::Quiesced => "quiesced",

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::host::{HostId, HostKeys, Incarnation, Role};
-use super::policy::{AllFailed, Assign, WhenEmpty};
+use super::policy::{AllFailed, Assign, Handover, WhenEmpty};
 
 /// What one host knows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -109,12 +109,19 @@ pub struct PolicyView {
     /// What happens when every host fails its tests.
     #[serde(default = "all_failed_default")]
     pub all_failed: AllFailed,
+    /// How planned moves go: without a fence always `break`, whatever is configured.
+    #[serde(default = "handover_default")]
+    pub handover: Handover,
     /// How long an address is known that no live host prefers.
     #[serde(default = "orphan_lifetime_default")]
     pub orphan_lifetime_ms: u64,
     /// What decides who is in the zone; `null`: the group has none.
     #[serde(default)]
     pub zone: Option<ZonePolicyView>,
+}
+
+fn handover_default() -> Handover {
+    Handover::Break
 }
 
 fn all_failed_default() -> AllFailed {
@@ -199,6 +206,9 @@ pub struct HostView {
     /// Hosts that report hearing it.
     #[serde(default)]
     pub heard_by: Vec<HostId>,
+    /// The control networks of the host that says so on which it hears this one directly; none for itself.
+    #[serde(default)]
+    pub networks: Vec<NetworkView>,
     /// Whether this host has its entry whole.
     #[serde(default = "yes")]
     pub complete: bool,
@@ -223,6 +233,19 @@ fn yes() -> bool {
 /// A host of which no load is known is idle.
 fn one() -> u32 {
     1
+}
+
+/// How a host is heard on one control network.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// Which: by index into the control addresses of the host that says so.
+    pub network: u8,
+    /// Its multicast arrives.
+    pub multicast: bool,
+    /// Its unicast arrives; it is sent only where it is needed or configured.
+    pub unicast: bool,
+    /// The share of its last datagrams that did not arrive there in either way.
+    pub loss: f64,
 }
 
 /// An address or a network.

@@ -105,6 +105,14 @@ pub enum ProtectionError {
     ReservedId,
 }
 
+/// The first four bytes of the SHA-256 of a group's name.
+pub(super) fn tag(group: &str) -> [u8; 4] {
+    let name = digest(&SHA256, group.as_bytes());
+    let mut tag = [0; 4];
+    tag.copy_from_slice(&name.as_ref()[..4]);
+    tag
+}
+
 /// The keys of one group, ready to derive from.
 #[derive(Clone)]
 pub(super) struct Ring {
@@ -146,10 +154,7 @@ impl Ring {
             (None, Some(open)) => (open, all),
             (None, None) => return Err(ProtectionError::NoSendKey),
         };
-        let name = digest(&SHA256, group.as_bytes());
-        let mut tag = [0; 4];
-        tag.copy_from_slice(&name.as_ref()[..4]);
-        Ok(Self { group: group.to_owned(), tag, sealing, others })
+        Ok(Self { group: group.to_owned(), tag: tag(group), sealing, others })
     }
 
     /// The same group with other keys.

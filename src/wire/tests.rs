@@ -62,7 +62,7 @@ fn command(reason: Reason) -> Record {
         to: host(2),
         to_incarnation: Incarnation(9),
         based_on: Sequence(1234),
-        items: vec![CommandItem { item: item(1), prefix: 32, epoch: Epoch(5), reason }],
+        items: vec![CommandItem { item: item(1), prefix: 32, epoch: Epoch(5), reason, overlaps: None }],
     })
 }
 
@@ -91,7 +91,10 @@ fn samples() -> Vec<Record> {
                 sequence: Sequence(77),
                 proved: true,
                 complete: EntryVersion(3),
-                networks: vec![NetworkHearing { network: 0, loss: 0 }, NetworkHearing { network: 1, loss: 255 }],
+                networks: vec![
+                    NetworkHearing { network: 0, loss: 0, multicast: true },
+                    NetworkHearing { network: 1, loss: 255, multicast: false },
+                ],
             }],
         }),
         Record::Detail(Box::new(DetailRecord { id: host(1), boot: BOOT, version: EntryVersion(4), detail: detail() })),
@@ -125,6 +128,7 @@ fn detail() -> HostDetail {
         name: "web1".to_owned(),
         software: "0.1.0".to_owned(),
         control: vec![host(1).0],
+        multicast: true,
         mac: Some([2, 0, 0, 0, 0, 1]),
         accept: vec!["192.0.2.0/24".parse().unwrap()],
         location: "texas".to_owned(),

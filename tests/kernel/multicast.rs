@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use raisd::node::action::Unicast;
 use raisd::node::event::{GroupIndex, KernelChange};
 use raisd::ports::interfaces::Interfaces;
-use raisd::ports::multicast::{ControlNetwork, ControlSettings, ControlSockets, Drops, Received};
+use raisd::ports::multicast::{ControlNetwork, ControlSettings, ControlSockets, Drops, GroupAddress, Received, Talk};
 use tokio::sync::watch;
 
 use super::namespace::{Neighbour, await_up, ip, test, veth, veth_down};
@@ -25,7 +26,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-const MINUTES: Duration = Duration::from_secs(20);
+pub(crate) const MINUTES: Duration = Duration::from_secs(20);
 
 fn address(text: &str) -> ControlNetwork {
     ControlNetwork::Address(text.parse().unwrap())
@@ -37,7 +38,8 @@ fn interface(name: &str) -> ControlNetwork {
 
 fn open(group: &str, networks: &[ControlNetwork], interfaces: &Interfaces) -> ControlSockets {
     let group: SocketAddr = group.parse().unwrap();
-    ControlSockets::open(&ControlSettings { networks: networks.to_vec(), groups: [(GroupIndex(0), group)].into() }, interfaces)
+    let groups = [(GroupIndex(0), GroupAddress { tag: [0; 4], talk: Talk::Multicast(group) })].into();
+    ControlSockets::open(&ControlSettings { networks: networks.to_vec(), groups }, interfaces)
 }
 
 async fn hear(sockets: &mut ControlSockets) -> Received {
@@ -45,7 +47,7 @@ async fn hear(sockets: &mut ControlSockets) -> Received {
 }
 
 /// Two cables to a neighbour: `va`-`pa` and `vb`-`pb`.
-fn cables() -> Neighbour {
+pub(crate) fn cables() -> Neighbour {
     let neighbour = Neighbour::new();
     for (here, there) in [("va", "pa"), ("vb", "pb")] {
         cable(&neighbour, here, there);
@@ -67,7 +69,7 @@ fn prefixed(address: &str) -> String {
     if address.contains(':') { format!("{address}/64") } else { format!("{address}/24") }
 }
 
-fn put(address: &str, interface: &str) {
+pub(crate) fn put(address: &str, interface: &str) {
     let nodad = if address.contains(':') { "nodad" } else { "" };
     ip(&format!("address add {} dev {interface} {nodad}", prefixed(address)));
 }
@@ -81,7 +83,7 @@ fn neighbour_sends(neighbour: &Neighbour, group: &str, names: &[&'static str], t
             let port = Port::open(&[]).await;
             let interfaces = port.interfaces().borrow().clone();
             let mut sockets = open(&group, &networks, &interfaces);
-            sockets.send(GroupIndex(0), &[text.to_vec()]);
+            sockets.send(GroupIndex(0), &[text.to_vec()], &Unicast::default());
             for change in sockets.take_changes() {
                 assert!(matches!(change, KernelChange::Network { fault: None, .. }), "{change:?}");
             }
@@ -89,7 +91,7 @@ fn neighbour_sends(neighbour: &Neighbour, group: &str, names: &[&'static str], t
     });
 }
 
-async fn settled(interfaces: &mut watch::Receiver<std::sync::Arc<Interfaces>>, addresses: &[&str]) -> Interfaces {
+pub(crate) async fn settled(interfaces: &mut watch::Receiver<std::sync::Arc<Interfaces>>, addresses: &[&str]) -> Interfaces {
     let all = |interfaces: &std::sync::Arc<Interfaces>| {
         addresses.iter().all(|address| {
             let up = raisd::ports::interfaces::LinkState::Up;
@@ -125,7 +127,7 @@ async fn two_networks(group: &'static str, own: [&'static str; 2]) {
     assert_eq!(sockets.try_recv(), None);
 
     // Own datagrams come back, each from its own network's address.
-    sockets.send(GroupIndex(0), &[b"mine".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"mine".to_vec()], &Unicast::default());
     let mut heard = [hear(&mut sockets).await, hear(&mut sockets).await];
     heard.sort_by_key(|received| received.network);
     assert_eq!(heard.map(|received| (received.network, received.from.ip().to_string())), [(0, first.to_owned()), (1, second.to_owned())]);
@@ -173,7 +175,7 @@ async fn rejoin() {
     let changes = sockets.take_changes();
     let [KernelChange::Network { network: 1, fault: Some(why) }] = changes.as_slice() else { panic!("{changes:?}") };
     assert!(why.contains("vb"), "{why}");
-    sockets.send(GroupIndex(0), &[b"half".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"half".to_vec()], &Unicast::default());
     assert_eq!(hear(&mut sockets).await.network, 0);
 
     cable(&neighbour, "vb", "pb");
@@ -200,7 +202,7 @@ async fn late_address() {
     put("10.0.0.1", "va");
     sockets.refresh(&settled(&mut watching, &["10.0.0.1"]).await);
     assert_eq!(sockets.take_changes(), [0, 1].map(|network| KernelChange::Network { network, fault: None }));
-    sockets.send(GroupIndex(0), &[b"x".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"x".to_vec()], &Unicast::default());
     // Two networks on one interface: what goes out on either comes in on both.
     for _ in 0..4 {
         hear(&mut sockets).await;
@@ -216,7 +218,7 @@ async fn down() {
     assert_eq!(sockets.take_changes(), [KernelChange::Network { network: 0, fault: None }]);
     // Before the port has told of it, sending finds out.
     ip("link set va down");
-    sockets.send(GroupIndex(0), &[b"x".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"x".to_vec()], &Unicast::default());
     let changes = sockets.take_changes();
     let [KernelChange::Network { fault: Some(why), .. }] = changes.as_slice() else { panic!("{changes:?}") };
     assert!(why.contains("va (control address 10.0.0.1)"), "{why}");
@@ -230,7 +232,7 @@ async fn down() {
     assert!(why.contains("ip link set va up"), "{why}");
     ip("link set va up");
     sockets.refresh(&settled(&mut watching, &["10.0.0.1"]).await);
-    sockets.send(GroupIndex(0), &[b"y".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"y".to_vec()], &Unicast::default());
     assert_eq!(hear(&mut sockets).await.bytes, b"y");
     assert_eq!(sockets.take_changes(), [KernelChange::Network { network: 0, fault: None }]);
 }
@@ -247,7 +249,7 @@ async fn leftover() {
     let interfaces = settled(&mut port.interfaces(), &["10.0.0.1", "2001:db8::1"]).await;
     for (group, own) in [("[ff15::42]:4242", "2001:db8::1"), ("239.255.42.1:4242", "10.0.0.1")] {
         let mut sockets = open(group, &[interface("va")], &interfaces);
-        sockets.send(GroupIndex(0), &[b"x".to_vec()]);
+        sockets.send(GroupIndex(0), &[b"x".to_vec()], &Unicast::default());
         assert_eq!(hear(&mut sockets).await.from.ip().to_string(), own);
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use raisd::types::host::{HostId, HostKeys, Role};
 use raisd::types::item::ServiceAddress;
 use raisd::types::policy::{
-    AllFailed, AnnounceMethod, AnnouncePolicy, Assign, Failback, GroupPolicy, HostPolicy, NodePolicy, SharedPolicy, TestPolicy, WhenEmpty,
-    ZonePolicy,
+    AllFailed, AnnounceMethod, AnnouncePolicy, Assign, Failback, GroupPolicy, Handover, HostPolicy, NodePolicy, SharedPolicy, TestPolicy,
+    WhenEmpty, ZonePolicy,
 };
 
 use crate::world::World;
@@ -56,6 +56,7 @@ pub(crate) fn shared() -> SharedPolicy {
         failback: Failback::After(Duration::ZERO),
         rebalance: None,
         all_failed: AllFailed::Release,
+        handover: Handover::Break,
         zone: Some(ZonePolicy {
             name: "www.pool.example.".to_owned(),
             ttl: Duration::from_secs(5),
@@ -87,6 +88,8 @@ pub(crate) fn policy(number: u8, preferred: &[IpAddr]) -> NodePolicy {
             preferred: preferred.iter().copied().map(ServiceAddress::host).collect(),
             floating: Vec::new(),
             accept: Vec::new(),
+            multicast: true,
+            peers: Vec::new(),
             tests: Default::default(),
             loads: Default::default(),
             has_acquire_script: false,

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use raisd::node::Node;
-use raisd::node::action::{Action, Report, ScriptAction, ScriptJob};
-use raisd::node::event::{Arrival, Event, GroupIndex, GroupPlace, Heard, KernelChange, Mark, OpId, Outcome, Reload, Request, Token};
+use raisd::node::action::{Action, Report, ScriptAction, ScriptJob, Unicast};
+use raisd::node::event::{Arrival, Event, GroupIndex, GroupPlace, Heard, KernelChange, Mark, OpId, Outcome, Reload, Request, Token, Way};
 use raisd::types::host::{BootId, Sequence};
 use raisd::types::item::ServiceAddress;
 use raisd::types::message::{Message, MessageKind, Record, Sender};
@@ -39,6 +39,7 @@ enum Due {
     Datagram {
         to: u8,
         network: u8,
+        way: Way,
         datagram: Datagram,
     },
     /// For this boot of the machine's node.
@@ -76,6 +77,10 @@ pub(crate) struct World {
     pub(crate) machines: BTreeMap<u8, Machine>,
     /// `(from, to, network)` that do not work.
     pub(crate) cuts: BTreeSet<(u8, u8, u8)>,
+    /// The same for multicast only.
+    pub(crate) multicast_cuts: BTreeSet<(u8, u8, u8)>,
+    /// Datagrams that were sent to single hosts.
+    pub(crate) unicast_sent: u64,
     /// Per thousand.
     pub(crate) loss: u64,
     /// Machines whose loop does not run, until when.
@@ -121,6 +126,8 @@ impl World {
             now: Time::START,
             machines: policies.into_iter().map(|policy| (number(&policy), Machine::new(policy))).collect(),
             cuts: BTreeSet::new(),
+            multicast_cuts: BTreeSet::new(),
+            unicast_sent: 0,
             loss: 0,
             frozen: BTreeMap::new(),
             forbids_doubles: false,
@@ -232,6 +239,16 @@ impl World {
         self.cuts.extend([(one, other, network), (other, one, network)]);
     }
 
+    /// Switches forget who listens for multicast on these networks: from then on nobody's arrives.
+    pub(crate) fn lose_multicast(&mut self, networks: &[u8]) {
+        let all: Vec<u8> = self.machines.keys().copied().collect();
+        for from in &all {
+            for to in &all {
+                self.multicast_cuts.extend(networks.iter().map(|network| (*from, *to, *network)));
+            }
+        }
+    }
+
     /// Cuts a machine off on all networks.
     pub(crate) fn isolate(&mut self, number: u8) {
         let others: Vec<u8> = self.machines.keys().copied().filter(|other| *other != number).collect();
@@ -272,7 +289,7 @@ impl World {
 
     /// A datagram arrives that was captured before, as new as the receiver can tell.
     pub(crate) fn replay(&mut self, to: u8, datagram: Datagram) {
-        self.enqueue(Duration::ZERO, Due::Datagram { to, network: 0, datagram });
+        self.enqueue(Duration::ZERO, Due::Datagram { to, network: 0, way: Way::Multicast, datagram });
     }
 
     // ---- time ----
@@ -347,7 +364,7 @@ impl World {
             return;
         }
         match due {
-            Due::Datagram { to, network, datagram } => self.receive(to, network, datagram),
+            Due::Datagram { to, network, way, datagram } => self.receive(to, network, way, datagram),
             Due::Event { to, boot, event } => {
                 if self.machine(to).boot == boot {
                     self.handle(to, event);
@@ -361,7 +378,7 @@ impl World {
         }
     }
 
-    fn receive(&mut self, to: u8, network: u8, datagram: Datagram) {
+    fn receive(&mut self, to: u8, network: u8, way: Way, datagram: Datagram) {
         let machine = self.machine(to);
         let Some(group) = machine.place_of(&datagram.group).filter(|_| machine.node.is_some()) else { return };
         if machine.places[&group].boot == datagram.sender.boot {
@@ -373,7 +390,7 @@ impl World {
             Arrival::Again => Vec::new(),
         };
         let Datagram { sender, number, .. } = datagram;
-        self.handle(to, Event::Heard(Heard { group, network, sender, number, arrival, records }));
+        self.handle(to, Event::Heard(Heard { group, network, way, sender, number, arrival, records }));
     }
 
     fn change_kernel(&mut self, on: u8, op: OpId, change: Change, interface: String, address: ServiceAddress) {
@@ -443,7 +460,7 @@ impl World {
                 }
                 Action::Announce { addresses, .. } => self.announce(number, &addresses),
                 Action::RunScript { op, job } => self.run_script(number, op, &job),
-                Action::Send { group, message } => self.send(number, group, message),
+                Action::Send { group, message, unicast } => self.send(number, group, message, &unicast),
                 Action::PublishZone { zone, .. } => self.machine(number).zone = Some(zone),
                 Action::StoreGroup { op, group, state } => {
                     let now = self.now;
@@ -511,7 +528,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: u8, group: GroupIndex, message: Message) {
+    fn send(&mut self, from: u8, group: GroupIndex, message: Message, unicast: &Unicast) {
         let (sent, kind) = (self.now, message.kind);
         let machine = self.machine(from);
         machine.infos_sent += u64::from(message.kind == MessageKind::Info);
@@ -522,8 +539,21 @@ impl World {
             .records
             .iter()
             .any(|record| matches!(record, Record::Head(head) if head.id == sender.host && head.sequence == Sequence::FAREWELL));
-        let others: Vec<u8> = self.machines.keys().copied().filter(|to| *to != from).collect();
-        for records in datagrams::pack(message.records) {
+        let mut destinations: Vec<(u8, u8, Way, usize)> = Vec::new();
+        // A group that has been taken out of the configuration ends as it was.
+        let has_multicast = |machine: &Machine| {
+            machine.policy.groups.iter().find(|configured| *configured.name == *group).is_none_or(|configured| configured.multicast)
+        };
+        if has_multicast(&self.machines[&from]) {
+            let listens = |machine: &Machine| has_multicast(machine);
+            let others = self.machines.iter().filter(|(to, machine)| **to != from && listens(machine));
+            destinations.extend(others.flat_map(|(to, _)| (0..NETWORKS).map(|network| (*to, network, Way::Multicast, usize::MAX))));
+        }
+        let whole = unicast.whole.iter().map(|address| (*address, usize::MAX));
+        for (address, count) in whole.chain(unicast.opening.iter().map(|address| (*address, 1))) {
+            destinations.extend(self.at(address).map(|(to, network)| (to, network, Way::Unicast, count)));
+        }
+        for (index, records) in datagrams::pack(message.records).into_iter().enumerate() {
             let machine = self.machine(from);
             machine.number += 1;
             let number = if is_farewell { u64::MAX } else { machine.number };
@@ -531,16 +561,26 @@ impl World {
             if let Some(capture) = &mut self.capture {
                 capture.push(datagram.clone());
             }
-            for to in &others {
-                for network in 0..NETWORKS {
-                    let lost = self.loss > 0 && self.draw() % 1000 < self.loss;
-                    if !lost && !self.cuts.contains(&(from, *to, network)) {
-                        let after = DELAY + Duration::from_micros(20) * u32::from(network);
-                        self.enqueue(after, Due::Datagram { to: *to, network, datagram: datagram.clone() });
-                    }
+            for (to, network, way, _) in destinations.iter().filter(|(.., count)| index < *count) {
+                let (to, network, way) = (*to, *network, *way);
+                let link = (from, to, network);
+                self.unicast_sent += u64::from(way == Way::Unicast);
+                let lost = self.loss > 0 && self.draw() % 1000 < self.loss;
+                let is_cut = self.cuts.contains(&link) || way == Way::Multicast && self.multicast_cuts.contains(&link);
+                if !lost && !is_cut {
+                    let after = DELAY + Duration::from_micros(20) * u32::from(network);
+                    self.enqueue(after, Due::Datagram { to, network, way, datagram: datagram.clone() });
                 }
             }
         }
+    }
+
+    /// The machine that has a control address, and on which network.
+    fn at(&self, address: IpAddr) -> Option<(u8, u8)> {
+        self.machines.iter().find_map(|(number, machine)| {
+            let network = machine.policy.host.control.iter().position(|control| *control == address)?;
+            Some((*number, u8::try_from(network).expect("few networks")))
+        })
     }
 
     fn enqueue(&mut self, after: Duration, due: Due) {

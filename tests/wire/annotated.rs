@@ -123,6 +123,11 @@ impl Reader<'_> {
                 assert_eq!(bytes, [1]);
                 "assigned".to_owned()
             });
+            let overlaps = self.bytes[self.at] == 1;
+            self.row(1, &format!("item {item}: flags"), |bytes| ["none", "overlaps follows"][usize::from(bytes[0])].to_owned());
+            if overlaps {
+                self.address(&format!("item {item}: overlaps"));
+            }
         }
     }
 

@@ -94,7 +94,8 @@ fn head() -> impl Strategy<Value = HostHead> {
 }
 
 fn hearing() -> impl Strategy<Value = Hearing> {
-    let networks = vec((0..NETWORKS_MAX as u8, any::<u8>()).prop_map(|(network, loss)| NetworkHearing { network, loss }), 0..=NETWORKS_MAX);
+    let networks = (0..NETWORKS_MAX as u8, any::<u8>(), any::<bool>());
+    let networks = vec(networks.prop_map(|(network, loss, multicast)| NetworkHearing { network, loss, multicast }), 0..=NETWORKS_MAX);
     (host(), any::<[u8; 8]>(), sequence(), any::<bool>(), version(), networks).prop_map(
         |(host, boot, sequence, proved, complete, networks)| Hearing { host, boot: BootTag(boot), sequence, proved, complete, networks },
     )
@@ -102,11 +103,22 @@ fn hearing() -> impl Strategy<Value = Hearing> {
 
 fn detail() -> impl Strategy<Value = HostDetail> {
     let texts = (text(), text(), text(), vec("[a-z:0-9]{0,20}", 0..4));
-    let networks = (vec(address(), 0..=NETWORKS_MAX), option::of(any::<[u8; 6]>()), vec(network(), 0..12));
+    let networks = (vec(address(), 0..=NETWORKS_MAX), any::<bool>(), option::of(any::<[u8; 6]>()), vec(network(), 0..12));
     let keys = (vec(any::<u16>(), 0..12), any::<u32>().prop_map(KeyId), vec(any::<u32>().prop_map(KeyId), 0..16));
-    (texts, networks, keys).prop_map(|((name, software, location, capabilities), (control, mac, accept), (config, sends, opens))| {
-        HostDetail { name, software, control, mac, accept, location, capabilities, config, keys: HostKeys { sends, opens } }
-    })
+    (texts, networks, keys).prop_map(
+        |((name, software, location, capabilities), (control, multicast, mac, accept), (config, sends, opens))| HostDetail {
+            name,
+            software,
+            control,
+            multicast,
+            mac,
+            accept,
+            location,
+            capabilities,
+            config,
+            keys: HostKeys { sends, opens },
+        },
+    )
 }
 
 fn versioned_item() -> impl Strategy<Value = VersionedItem> {
@@ -178,8 +190,13 @@ fn zone() -> impl Strategy<Value = ZoneRecord> {
 
 fn command() -> impl Strategy<Value = Command> {
     let reason = select(vec![Reason::Assigned, Reason::Home, Reason::Duplicate, Reason::TestFailed]);
-    let item =
-        (item(), number(), reason).prop_map(|((item, prefix), epoch, reason)| CommandItem { item, prefix, epoch: Epoch(epoch), reason });
+    let item = (item(), number(), reason, option::of(host())).prop_map(|((item, prefix), epoch, reason, overlaps)| CommandItem {
+        item,
+        prefix,
+        epoch: Epoch(epoch),
+        reason,
+        overlaps,
+    });
     let kind = select(vec![CommandKind::Acquire, CommandKind::Release]);
     (kind, host(), boot(), host(), number(), sequence(), vec(item, 0..200)).prop_map(
         |(kind, leader, leader_boot, to, to_incarnation, based_on, items)| Command {

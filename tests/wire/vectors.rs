@@ -219,7 +219,10 @@ fn own_entry(host: HostId, boot_id: BootId) -> Vec<Record> {
                     sequence: Sequence(77),
                     proved: true,
                     complete: EntryVersion(5),
-                    networks: vec![NetworkHearing { network: 0, loss: 0 }, NetworkHearing { network: 1, loss: 26 }],
+                    networks: vec![
+                        NetworkHearing { network: 0, loss: 0, multicast: true },
+                        NetworkHearing { network: 1, loss: 26, multicast: false },
+                    ],
                 },
                 Hearing {
                     host: id("2001:db8::13"),
@@ -239,6 +242,7 @@ fn own_entry(host: HostId, boot_id: BootId) -> Vec<Record> {
                 name: "web1".to_owned(),
                 software: "0.1.0".to_owned(),
                 control: vec![ip("10.0.0.11"), ip("10.1.0.11")],
+                multicast: true,
                 mac: Some([0x02, 0, 0, 0, 0, 0x0b]),
                 accept: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
                 location: "texas".to_owned(),
@@ -268,8 +272,8 @@ fn command(kind: CommandKind, host: HostId, boot_id: BootId, reason: Reason) -> 
         to_incarnation: Incarnation(4),
         based_on: Sequence(77),
         items: vec![
-            CommandItem { item: Item::Address(ip("192.0.2.11")), prefix: 32, epoch: Epoch(4), reason },
-            CommandItem { item: Item::Address(ip("2001:db8::11")), prefix: 128, epoch: Epoch(5), reason },
+            CommandItem { item: Item::Address(ip("192.0.2.11")), prefix: 32, epoch: Epoch(4), reason, overlaps: None },
+            CommandItem { item: Item::Address(ip("2001:db8::11")), prefix: 128, epoch: Epoch(5), reason, overlaps: Some(id("10.0.0.13")) },
         ],
     })
 }

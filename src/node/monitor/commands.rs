@@ -145,7 +145,13 @@ impl Commands {
                 based_on: pending.based_on,
                 items: Vec::new(),
             });
-            command.items.push(CommandItem { item: item.clone(), prefix: pending.prefix, epoch: pending.epoch, reason: pending.reason });
+            command.items.push(CommandItem {
+                item: item.clone(),
+                prefix: pending.prefix,
+                epoch: pending.epoch,
+                reason: pending.reason,
+                overlaps: None,
+            });
         }
         commands.into_values().collect()
     }

@@ -265,6 +265,7 @@ mod tests {
             name: "web1".into(),
             software: "0.1.0".into(),
             control: vec![],
+            multicast: true,
             mac: None,
             accept: vec![],
             location: String::new(),

@@ -1,10 +1,12 @@
 //! What has been said already: a fault is told when it begins and when it ends, not at every heartbeat.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::Health;
 use super::control::Outcome;
-use super::hosts::{HOSTS_MAX, Notice};
+use super::hearing::Windows;
+use super::hosts::{HOSTS_MAX, Hosts, Notice};
 use crate::node::action::Report;
 use crate::node::turn::Turn;
 use crate::types::host::HostId;
@@ -21,6 +23,8 @@ pub(crate) struct Episodes {
     /// The test whose failure has been told.
     failing: Option<String>,
     limit_told: bool,
+    /// Control networks on which multicast does not arrive.
+    without_multicast: BTreeSet<u8>,
     for_node: Vec<Notice>,
 }
 
@@ -99,6 +103,36 @@ impl Episodes {
         if !self.limit_told {
             self.limit_told = true;
             turn.report(Report::LimitReached { what: "hosts of the group, or items of a host".to_owned(), limit: HOSTS_MAX });
+        }
+    }
+
+    /// Tells on which networks multicast does not arrive, with the names of the hosts whose it is, and where it does again.
+    pub(crate) fn multicast(
+        &mut self,
+        turn: &mut Turn<'_>,
+        control: &[IpAddr],
+        lost: BTreeMap<u8, Vec<String>>,
+        hosts: &Hosts,
+        windows: Windows,
+    ) {
+        let now = turn.now;
+        let works = |network: u8| {
+            let mut receptions = hosts.live().flat_map(|(_, host)| host.links.receptions(now, windows));
+            receptions.any(|reception| reception.network == network && reception.multicast)
+        };
+        self.without_multicast.retain(|network| {
+            // Whoever has fallen silent tells nothing about multicast.
+            let goes_on = lost.contains_key(network) || !works(*network);
+            if !goes_on {
+                turn.report(Report::MulticastWorks { network: *network });
+            }
+            goes_on
+        });
+        for (network, hosts) in lost {
+            if self.without_multicast.insert(network) {
+                let control = control.get(usize::from(network)).copied();
+                turn.report(Report::MulticastFails { network, control, hosts });
+            }
         }
     }
 

@@ -15,7 +15,6 @@ use super::control::{Tables, control_explained};
 use super::foresight;
 use super::hosts::{Host, Standing};
 use super::rule::Rule;
-use super::transmit;
 use crate::types::explanation::{Evidence, GroupExplanation, Named, Next, NextWord, TestExplanation, WhatIf};
 use crate::types::host::{Duty, HostId, HostItem, Role};
 use crate::types::item::{Item, ItemState, ServiceAddress};
@@ -109,9 +108,7 @@ impl Monitor {
 
     /// Our control addresses over which a host is heard directly.
     fn heard_on(&self, now: Time, host: &Host) -> Vec<IpAddr> {
-        let slowest = self.slowest();
-        let window = transmit::direct_window(slowest.heartbeat, slowest.timeout);
-        let networks = host.links.report(now, window).into_iter().map(|hearing| usize::from(hearing.network));
+        let networks = host.links.report(now, self.windows()).into_iter().map(|hearing| usize::from(hearing.network));
         networks.filter_map(|network| self.identity.host.control.get(network)).copied().collect()
     }
 

@@ -52,6 +52,7 @@ pub(crate) fn detail_digest(detail: &HostDetail) -> u64 {
     for control in &detail.control {
         write_address(&mut hash, *control);
     }
+    hash.write_u8(u8::from(detail.multicast));
     hash.write_u8(u8::from(detail.mac.is_some()));
     hash.write(&detail.mac.unwrap_or_default());
     for network in &detail.accept {

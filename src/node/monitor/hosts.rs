@@ -4,11 +4,12 @@
 //! when this host has listened long enough. Never decides who serves what. Called by `monitor.rs` only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::entry::{HeardEntry, Taken};
-use super::hearing::{Links, Reported};
-use crate::node::event::Arrival;
+use super::hearing::{Links, Reported, Windows};
+use crate::node::event::{Arrival, Way};
 use crate::types::host::{BootId, EntryVersion, Hearing, HostHead, HostId, Incarnation, Sequence};
 use crate::types::item::Item;
 use crate::types::message::{HearingRecord, Record, Sender, VersionedItem};
@@ -39,6 +40,10 @@ pub(crate) struct Host {
     pub(crate) head: HostHead,
     /// When the newest head left its owner, as far as is known here.
     pub(crate) heard_at: Time,
+    /// Since when this start of it is known here.
+    pub(crate) known_since: Time,
+    /// It was heard directly, and is late on every network.
+    is_late: bool,
     /// Its detail and items, as far as collected.
     pub(crate) entry: HeardEntry,
     /// Whether the entry is whole at the version of the head.
@@ -80,6 +85,8 @@ impl Host {
         Self {
             patience: timeout.max(ruling(&head).timeout),
             heard_at: now.minus(head.age),
+            known_since: now,
+            is_late: false,
             entry: HeardEntry::default(),
             whole: false,
             incomplete_since: now,
@@ -115,6 +122,23 @@ impl Host {
     /// How long it may be unheard before it is silent.
     pub(crate) fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// In which way this start of ours reaches it on its network `network`, as far as it has said lately. Until it had the time to say
+    /// so, it is enough that its own multicast reaches us.
+    pub(crate) fn reach(&self, now: Time, windows: Windows, (me, boot): (HostId, BootId), network: u8) -> Reach {
+        if now.since(self.known_since) < windows.late && self.links.had_multicast() {
+            return Reach::Multicast;
+        }
+        let newest = Sequence(self.head.sequence.0.saturating_sub(REPORTS_BEHIND));
+        let report = self.reported.hears_since(me, boot.tag(), newest).filter(|_| now.since(self.heard_at) < windows.late);
+        if report.is_some_and(|hearing| hearing.networks.iter().any(|heard| heard.network == network && heard.multicast)) {
+            return Reach::Multicast;
+        }
+        // Whoever is heard by unicast only has found that multicast is lost, or has none.
+        let mut ways = self.links.receptions(now, windows).peekable();
+        let is_unicast = ways.peek().is_some() && ways.all(|reception| reception.unicast && !reception.multicast);
+        if report.is_some() || is_unicast { Reach::Unicast } else { Reach::Unsure }
     }
 
     /// What it says that it goes by, within the bounds of any configuration.
@@ -157,6 +181,20 @@ impl Host {
     }
 }
 
+/// In which way a host is reached on one of its networks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reach {
+    /// It hears our multicast.
+    Multicast,
+    /// It does not.
+    Unicast,
+    /// It has said nothing lately.
+    Unsure,
+}
+
+/// A report that is so many messages of its host behind counts as its newest: parts of one arrive one after the other.
+const REPORTS_BEHIND: u64 = 2;
+
 /// Somebody that has not proved that it lives now.
 #[derive(Clone, PartialEq, Debug)]
 struct Stranger {
@@ -164,6 +202,18 @@ struct Stranger {
     sequence: Sequence,
     heard_at: Time,
     links: Links,
+    /// Its control addresses, from within the seal: an answer to them goes to whoever has the key, wherever the datagram came from.
+    control: Vec<IpAddr>,
+}
+
+/// One copy of a datagram, without what it says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Datagram {
+    pub(crate) network: u8,
+    pub(crate) way: Way,
+    pub(crate) sender: Sender,
+    pub(crate) number: u64,
+    pub(crate) arrival: Arrival,
 }
 
 /// What a datagram has changed.
@@ -250,21 +300,22 @@ impl Hosts {
     }
 
     /// Takes one datagram.
-    pub(crate) fn hear(&mut self, now: Time, network: u8, sender: Sender, number: u64, arrival: Arrival, records: Vec<Record>) -> Changes {
+    pub(crate) fn hear(&mut self, now: Time, datagram: Datagram, records: Vec<Record>) -> Changes {
+        let Datagram { network, way, sender, number, arrival } = datagram;
         let mut changes = Changes::default();
         if sender.boot == self.boot {
             return changes;
         }
         if sender.host == self.me {
-            self.hear_own_id(now, network, sender, number, &records, &mut changes);
+            self.hear_own_id(now, datagram, &records, &mut changes);
             changes.unproved = true;
             return changes;
         }
         if self.is_proved(sender) {
             if let Some(host) = self.hosts.get_mut(&sender.host) {
-                changes.answer_at_once |= host.links.heard(now, network, number);
+                changes.answer_at_once |= host.links.heard(now, network, way, number, self.timeout);
             }
-        } else if !self.prove(now, network, sender, number, &records, &mut changes) {
+        } else if !self.prove(now, datagram, &records, &mut changes) {
             changes.unproved = true;
             return changes;
         }
@@ -282,7 +333,8 @@ impl Hosts {
     }
 
     /// Messages of a boot have no effect until one `info` of it has named our own boot among those that it hears.
-    fn prove(&mut self, now: Time, network: u8, sender: Sender, number: u64, records: &[Record], changes: &mut Changes) -> bool {
+    fn prove(&mut self, now: Time, datagram: Datagram, records: &[Record], changes: &mut Changes) -> bool {
+        let sender = datagram.sender;
         if self.hosts.get(&sender.host).is_some_and(|known| known.head.boot == sender.boot) {
             // It said goodbye: nothing of that incarnation is accepted afterwards.
             return false;
@@ -300,7 +352,7 @@ impl Hosts {
             | Record::Verdict(_)
             | Record::Freeze(_) => None,
         });
-        let is_new = self.note_stranger(now, network, sender, number, head.map(|head| head.sequence));
+        let is_new = self.note_stranger(now, datagram, head.map(|head| head.sequence), records);
         changes.answer_at_once |= is_new;
         let names_us = records.iter().any(|record| self.names_us(sender.host, sender.boot, record));
         let Some(head) = head.filter(|_| names_us) else { return false };
@@ -308,7 +360,8 @@ impl Hosts {
     }
 
     /// Remembers somebody that has not proved that it lives. Says whether it was unknown.
-    fn note_stranger(&mut self, now: Time, network: u8, sender: Sender, number: u64, sequence: Option<Sequence>) -> bool {
+    fn note_stranger(&mut self, now: Time, datagram: Datagram, sequence: Option<Sequence>, records: &[Record]) -> bool {
+        let Datagram { network, way, sender, number, .. } = datagram;
         let key = (sender.host, sender.boot);
         let is_new = !self.strangers.contains_key(&key);
         if is_new && self.strangers.len() >= STRANGERS_MAX {
@@ -317,11 +370,19 @@ impl Hosts {
                 self.strangers.remove(&oldest);
             }
         }
-        let stranger =
-            self.strangers.entry(key).or_insert_with(|| Stranger { sender, sequence: Sequence(0), heard_at: now, links: Links::default() });
+        let stranger = self.strangers.entry(key).or_insert_with(|| Stranger {
+            sender,
+            sequence: Sequence(0),
+            heard_at: now,
+            links: Links::default(),
+            control: Vec::new(),
+        });
         stranger.heard_at = now;
-        stranger.links.heard(now, network, number);
+        stranger.links.heard(now, network, way, number, self.timeout);
         stranger.sequence = sequence.unwrap_or_default().max(stranger.sequence);
+        if let Some(control) = records.iter().find_map(|record| own_control(sender, record)) {
+            stranger.control = control.to_vec();
+        }
         is_new
     }
 
@@ -379,9 +440,9 @@ impl Hosts {
     }
 
     /// A datagram that says it is from this host, but of another start.
-    fn hear_own_id(&mut self, now: Time, network: u8, sender: Sender, number: u64, records: &[Record], changes: &mut Changes) {
+    fn hear_own_id(&mut self, now: Time, datagram: Datagram, records: &[Record], changes: &mut Changes) {
         // Our own report names it, at once, so that it can tell us from a capture too.
-        changes.answer_at_once |= self.note_stranger(now, network, sender, number, None);
+        changes.answer_at_once |= self.note_stranger(now, datagram, None, records);
         for record in records {
             match record {
                 Record::Head(head) if head.id == self.me && head.boot != self.boot => {
@@ -599,25 +660,55 @@ impl Hosts {
         self.outdated.keys().filter_map(|id| self.hosts.get(id))
     }
 
-    /// What this host reports of hearing others: live hosts, and those who have yet to prove that they live.
-    pub(crate) fn hearing(&self, now: Time, direct: Duration) -> Vec<Hearing> {
-        let strangers = self.strangers.values().map(|stranger| Hearing {
+    /// What this host reports of hearing those who have yet to prove that they live.
+    pub(crate) fn hearing_of_strangers(&self, now: Time, windows: Windows) -> Vec<Hearing> {
+        let hearing = |stranger: &Stranger| Hearing {
             host: stranger.sender.host,
             boot: stranger.sender.boot.tag(),
             sequence: stranger.sequence,
             proved: false,
             complete: EntryVersion(0),
-            networks: stranger.links.report(now, direct),
-        });
-        let live = self.live().map(|(id, host)| Hearing {
+            networks: stranger.links.report(now, windows),
+        };
+        self.strangers.values().map(hearing).collect()
+    }
+
+    /// What this host reports of hearing live hosts.
+    pub(crate) fn hearing(&self, now: Time, windows: Windows) -> Vec<Hearing> {
+        let hearing = |(id, host): (HostId, &Host)| Hearing {
             host: id,
             boot: host.head.boot.tag(),
             sequence: host.head.sequence,
             proved: true,
             complete: host.entry.complete(),
-            networks: host.links.report(now, direct),
-        });
-        strangers.chain(live).collect()
+            networks: host.links.report(now, windows),
+        };
+        self.live().map(hearing).collect()
+    }
+
+    /// The control addresses of those who have yet to prove that they live and do not come by multicast: they hear an answer by
+    /// unicast only.
+    pub(crate) fn strangers_by_unicast(&self, now: Time, windows: Windows) -> impl Iterator<Item = IpAddr> {
+        let only_unicast = move |stranger: &&Stranger| stranger.links.receptions(now, windows).all(|reception| !reception.multicast);
+        self.strangers.values().filter(only_unicast).flat_map(|stranger| stranger.control.iter().copied())
+    }
+
+    /// Finds the hosts that were heard directly and are late on every network. Says whether one has become so: another way to it
+    /// is to be tried before it counts as silent.
+    pub(crate) fn note_late(&mut self, now: Time, windows: Windows) -> bool {
+        let mut has_become_late = false;
+        for host in self.hosts.values_mut().filter(|host| host.is_live()) {
+            let is_late = host.links.last_heard().is_some_and(|at| now.since(at) >= windows.late);
+            has_become_late |= is_late && !host.is_late;
+            host.is_late = is_late;
+        }
+        has_become_late
+    }
+
+    /// When the next host becomes late if nothing is heard.
+    pub(crate) fn late_deadline(&self, windows: Windows) -> Option<Time> {
+        let heard = self.hosts.values().filter(|host| host.is_live() && !host.is_late).filter_map(|host| host.links.last_heard());
+        heard.map(|at| at.plus(windows.late)).min()
     }
 
     /// The live hosts that report hearing this start of ours by an `info` numbered `since` or later.
@@ -675,6 +766,22 @@ impl Host {
         while self.back_off_until.len() > ENTRY_ITEMS_MAX {
             self.back_off_until.pop_first();
         }
+    }
+}
+
+/// The control addresses that the sender of a datagram says it has.
+fn own_control(sender: Sender, record: &Record) -> Option<&[IpAddr]> {
+    match record {
+        Record::Detail(record) => (record.id == sender.host && record.boot == sender.boot).then_some(record.detail.control.as_slice()),
+        Record::Head(_)
+        | Record::Hearing(_)
+        | Record::Items(_)
+        | Record::Addresses(_)
+        | Record::Zone(_)
+        | Record::Command(_)
+        | Record::Wish(_)
+        | Record::Verdict(_)
+        | Record::Freeze(_) => None,
     }
 }
 

@@ -45,7 +45,13 @@ impl Monitor {
 
     /// What this host, as leader, has decided for itself.
     pub(super) fn obey_own(&mut self, turn: &mut Turn<'_>, decision: &Decision) {
-        let item = CommandItem { item: decision.item.clone(), prefix: decision.prefix, epoch: decision.epoch, reason: decision.reason };
+        let item = CommandItem {
+            item: decision.item.clone(),
+            prefix: decision.prefix,
+            epoch: decision.epoch,
+            reason: decision.reason,
+            overlaps: None,
+        };
         match decision.kind {
             CommandKind::Acquire => self.obey_acquire(turn, &item),
             CommandKind::Release => self.obey_release(turn, &item),
@@ -54,6 +60,10 @@ impl Monitor {
 
     fn obey_acquire(&mut self, turn: &mut Turn<'_>, command: &CommandItem) -> bool {
         let item = &command.item;
+        // Without a fence this host would answer for the address beside the one that goes on serving it.
+        if command.overlaps.is_some() {
+            return false;
+        }
         let may = self.is_ok() && self.settled && self.duty == Duty::Active && self.accepts(item) && self.holdings.get(item).is_none();
         if !may || command.epoch <= self.known_epoch(item) || !self.has_fitting_prefix(command) {
             return false;

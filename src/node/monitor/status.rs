@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::hearing::Reception;
 use super::hosts::{Host, Standing};
 use super::items::KnownItem;
 use super::returns;
 use super::{Monitor, differing_keys};
 use crate::types::host::{Duty, HostDetail, HostHead, HostId, HostItem, HostKeys, KeyId, Role};
 use crate::types::item::{Item, ItemState};
-use crate::types::policy::Failback;
+use crate::types::policy::{Failback, Handover};
 use crate::types::time::Time;
-use crate::types::view::{AddressView, FailedView, GroupView, HostView, PolicyView, ServingView, ZonePolicyView};
+use crate::types::view::{AddressView, FailedView, GroupView, HostView, NetworkView, PolicyView, ServingView, ZonePolicyView};
 
 impl Monitor {
     /// The group as this host sees it.
@@ -21,6 +22,10 @@ impl Monitor {
         if self.policy.role == Role::Observer {
             problems.clear();
         }
+        problems.extend(self.lost_multicast(now).into_iter().map(|(network, hosts)| {
+            let control = self.identity.host.control.get(usize::from(network)).map_or_else(String::new, |control| format!(" ({control})"));
+            format!("multicast of {} does not arrive on control network {network}{control}; unicast is used instead", hosts.join(", "))
+        }));
         let mut hosts: Vec<HostView> = self.hosts.all().map(|(_, host)| self.host_view(now, host)).collect();
         hosts.push(self.own_view(now));
         hosts.sort_by_key(|host| host.id);
@@ -43,6 +48,7 @@ impl Monitor {
                 heartbeat: duration_text(self.ruling.heartbeat),
                 timeout: duration_text(self.ruling.timeout),
                 all_failed: self.ruling.all_failed,
+                handover: Handover::Break,
                 orphan_lifetime_ms: millis(shared.orphan_lifetime),
                 zone: shared.zone.as_ref().map(|zone| ZonePolicyView {
                     high_water: zone.high_water,
@@ -76,6 +82,13 @@ impl Monitor {
         view.complete = host.whole;
         view.age_ms = millis(now.since(host.heard_at));
         view.heard_by = self.heard_by(host.head.id);
+        let network = |Reception { network, multicast, unicast, loss }| NetworkView {
+            network,
+            multicast,
+            unicast,
+            loss: f64::from(loss) / f64::from(u8::MAX),
+        };
+        view.networks = host.links.receptions(now, self.windows()).map(network).collect();
         for failed in &mut view.failed {
             failed.back_off_ms = millis(host.back_off(now, &Item::Address(failed.address)));
         }
@@ -295,6 +308,7 @@ fn describe(head: &HostHead, detail: &HostDetail, items: &[HostItem]) -> HostVie
         differs: Vec::new(),
         keys: Some(detail.keys.clone()),
         heard_by: Vec::new(),
+        networks: Vec::new(),
         complete: true,
         preferred: items.iter().filter(|item| item.preferred).filter_map(|item| item.item.address()).collect(),
         accept: detail.accept.iter().copied().map(Into::into).collect(),
@@ -317,6 +331,7 @@ fn blank_detail(head: &HostHead) -> HostDetail {
         name: head.id.to_string(),
         software: String::new(),
         control: Vec::new(),
+        multicast: false,
         mac: None,
         accept: Vec::new(),
         location: String::new(),

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::commands::Commands;
 use super::entry::OwnEntry;
+use super::hearing::Windows;
 use super::hosts::{Host, Hosts, Standing};
 use super::items::Items;
 use super::published::Published;
 use super::wishes::Wishes;
-use crate::types::host::{BootId, EntryVersion, HostHead, HostId, Sequence};
+use crate::types::host::{BootId, EntryVersion, Hearing, HostHead, HostId, Sequence};
 use crate::types::message::{DetailRecord, Freeze, HearingRecord, ItemsRecord, Message, MessageKind, Record, VersionedItem};
 use crate::types::time::Time;
 
@@ -57,8 +58,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) me: HostId,
     pub(crate) boot: BootId,
     pub(crate) timeout: Duration,
-    /// Who was heard within this is heard directly; see [`direct_window`].
-    pub(crate) direct: Duration,
+    pub(crate) windows: Windows,
+    /// Somebody who does not know this host gets the first datagram: it has to say where this host is.
+    pub(crate) introduces: bool,
     pub(crate) hosts: &'a Hosts,
     pub(crate) own: &'a OwnEntry,
     pub(crate) items: &'a mut Items,
@@ -143,12 +145,15 @@ impl Transmit {
         }
         let incarnation = head.incarnation;
         let mut records = vec![Record::Head(Box::new(head))];
-        records.push(Record::Hearing(HearingRecord {
-            by: parts.me,
-            boot: parts.boot,
-            sequence: self.sequence,
-            heard: parts.hosts.hearing(now, parts.direct),
-        }));
+        // A stranger proves by the first datagram that the sender lives now, so what he looks for stands there.
+        let strangers = parts.hosts.hearing_of_strangers(now, parts.windows);
+        if !strangers.is_empty() {
+            records.push(self.hearing(&parts, strangers));
+        }
+        if parts.introduces {
+            push_own_detail(&parts, EntryVersion(0), &mut records);
+        }
+        records.push(self.hearing(&parts, parts.hosts.hearing(now, parts.windows)));
         records.extend(parts.commands.own(parts.me, parts.boot).into_iter().map(Record::Command));
         records.extend(parts.freeze.map(Record::Freeze));
         records.extend(parts.wishes.own(now, parts.me, parts.boot, self.sequence, parts.leader));
@@ -159,15 +164,18 @@ impl Transmit {
         Message { kind: MessageKind::Info, incarnation, records }
     }
 
+    fn hearing(&self, parts: &Parts<'_>, heard: Vec<Hearing>) -> Record {
+        Record::Hearing(HearingRecord { by: parts.me, boot: parts.boot, sequence: self.sequence, heard })
+    }
+
     /// What changed since the version that every live host has whole.
     fn push_own_entry(&mut self, parts: &Parts<'_>, records: &mut Vec<Record>) {
         let covered = parts.hosts.covered();
         if covered >= parts.own.version() {
             return;
         }
-        if let Some((version, detail)) = parts.own.detail_since(covered) {
-            let detail = DetailRecord { id: parts.me, boot: parts.boot, version, detail: detail.clone() };
-            records.push(Record::Detail(Box::new(detail)));
+        if !parts.introduces {
+            push_own_detail(parts, covered, records);
         }
         let changes = parts.own.items_since(covered);
         push_items(parts.me, parts.boot, in_turn(&changes, self.items_turn, OWN_ITEMS_MAX), records);
@@ -256,9 +264,19 @@ impl Transmit {
 }
 
 /// A host that misses more than two messages of another in a row says that it does not hear it directly, so that others pass
-/// on what the other says. That has to be in time: before the timeout, in which it would be taken for silent.
-pub(crate) fn direct_window(heartbeat: Duration, timeout: Duration) -> Duration {
-    (heartbeat * 5 / 2).min(timeout)
+/// on what the other says. That has to be in time: before the timeout, in which it would be taken for silent. To try another way
+/// takes half of the time that is left after the first message that is missing.
+pub(crate) fn windows(heartbeat: Duration, timeout: Duration) -> Windows {
+    let patient = heartbeat * 5 / 2;
+    Windows { direct: patient.min(timeout), late: patient.min((timeout + heartbeat) / 2) }
+}
+
+/// The detail of this host, if it changed after `since`.
+fn push_own_detail(parts: &Parts<'_>, since: EntryVersion, records: &mut Vec<Record>) {
+    if let Some((version, detail)) = parts.own.detail_since(since) {
+        let detail = DetailRecord { id: parts.me, boot: parts.boot, version, detail: detail.clone() };
+        records.push(Record::Detail(Box::new(detail)));
+    }
 }
 
 /// What does not fit into one `info` as a whole: its parts take turns, so that a lost part comes again.

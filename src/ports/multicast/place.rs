@@ -74,7 +74,8 @@ mod tests {
     use crate::ports::interfaces::{Choice, Framing, InterfaceAddress};
 
     fn interfaces(addresses: &[(&str, Choice)]) -> Interfaces {
-        let addresses = addresses.iter().map(|(a, choice)| InterfaceAddress { address: a.parse().unwrap(), choice: *choice }).collect();
+        let addresses =
+            addresses.iter().map(|(a, choice)| InterfaceAddress { address: a.parse().unwrap(), prefix: 24, choice: *choice }).collect();
         let eth0 = Interface { index: 2, generation: 7, state: LinkState::Up, framing: Framing::Ethernet, mac: None, addresses };
         [("eth0".to_owned(), eth0)].into_iter().collect()
     }

@@ -6,7 +6,8 @@ use super::*;
 use crate::ports::interfaces::{Choice, Framing, Interface, InterfaceAddress, LinkState};
 
 fn loopback(state: LinkState) -> Interfaces {
-    let addresses = ["127.0.0.1", "::1"].map(|a| InterfaceAddress { address: a.parse().unwrap(), choice: Choice::Eligible }).to_vec();
+    let addresses =
+        ["127.0.0.1", "::1"].map(|a| InterfaceAddress { address: a.parse().unwrap(), prefix: 8, choice: Choice::Eligible }).to_vec();
     let lo = Interface { index: 1, generation: 1, state, framing: Framing::Other, mac: None, addresses };
     [("lo".to_owned(), lo)].into_iter().collect()
 }
@@ -22,7 +23,12 @@ fn groups(test: u8, count: u8) -> Vec<SocketAddr> {
 }
 
 fn settings(groups: &[SocketAddr], networks: &[ControlNetwork]) -> ControlSettings {
-    let groups = groups.iter().copied().enumerate().map(|(index, address)| (GroupIndex(index), address)).collect();
+    let groups = groups
+        .iter()
+        .copied()
+        .enumerate()
+        .map(|(index, address)| (GroupIndex(index), GroupAddress { tag: [0; 4], talk: Talk::Multicast(address) }))
+        .collect();
     ControlSettings { networks: networks.to_vec(), groups }
 }
 
@@ -52,7 +58,7 @@ fn foreign_sender() -> UdpSocket {
 async fn a_datagram_comes_back_once_with_its_group_and_network() {
     let mut sockets = sockets(&groups(0, 2), &[by_address("127.0.0.1")]);
     assert_eq!(sockets.take_changes(), [works(0)]);
-    sockets.send(GroupIndex(1), &[b"one".to_vec(), b"two".to_vec()]);
+    sockets.send(GroupIndex(1), &[b"one".to_vec(), b"two".to_vec()], &Unicast::default());
     for expected in [b"one", b"two"] {
         let received = hear(&mut sockets).await;
         assert_eq!((received.group, received.network, received.bytes.as_slice()), (GroupIndex(1), 0, expected.as_slice()));
@@ -69,7 +75,7 @@ async fn ipv6_groups_use_the_networks_that_have_ipv6() {
     let mut sockets = sockets(&[group], &[by_address("127.0.0.1"), by_name()]);
     assert_eq!(sockets.take_changes(), [works(0), works(1)]);
     // The loopback interface has no route for IPv6 multicast: the network that is used is the one that says so.
-    sockets.send(GroupIndex(0), &[b"six".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"six".to_vec()], &Unicast::default());
     let changes = sockets.take_changes();
     let [KernelChange::Network { network: 1, fault: Some(why) }] = changes.as_slice() else { panic!("{changes:?}") };
     assert!(why.contains("lo (control address ::1)") && why.contains("unreachable"), "{why}");
@@ -82,7 +88,7 @@ async fn a_missing_network_is_named_and_the_others_work() {
     let [KernelChange::Network { network: 0, fault: Some(why) }, second] = changes.as_slice() else { panic!("{changes:?}") };
     assert!(why.contains("192.0.2.200") && why.contains("host.control"), "{why}");
     assert_eq!(*second, works(1));
-    sockets.send(GroupIndex(0), &[b"x".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"x".to_vec()], &Unicast::default());
     assert_eq!(hear(&mut sockets).await.network, 1);
     assert_eq!(sockets.take_changes(), []);
 }
@@ -118,17 +124,25 @@ async fn no_group_starves_another() {
     let groups = groups(4, 2);
     let mut sockets = sockets(&groups, &[by_name()]);
     let many = vec![b"m".to_vec(); 50];
-    sockets.send(GroupIndex(0), &many);
-    sockets.send(GroupIndex(1), &[b"one".to_vec()]);
+    sockets.send(GroupIndex(0), &many, &Unicast::default());
+    sockets.send(GroupIndex(1), &[b"one".to_vec()], &Unicast::default());
     let first: Vec<_> = std::iter::from_fn(|| sockets.try_recv()).take(2).map(|received| received.group).collect();
     assert!(first.contains(&GroupIndex(1)), "{first:?}");
     assert_eq!(std::iter::from_fn(|| sockets.try_recv()).count(), 49);
 }
 
 #[tokio::test]
+async fn the_address_of_an_interface_is_told_once() {
+    let mut sockets = sockets(&groups(9, 1), &[by_name(), by_address("127.0.0.1")]);
+    assert_eq!(sockets.take_addresses(), [KernelChange::ControlAddress { network: 0, address: [127, 0, 0, 1].into() }]);
+    sockets.refresh(&loopback(LinkState::Down));
+    assert_eq!(sockets.take_addresses(), []);
+}
+
+#[tokio::test]
 async fn refreshing_for_nothing_keeps_what_is_queued() {
     let mut sockets = sockets(&groups(5, 1), &[by_name()]);
-    sockets.send(GroupIndex(0), &[b"x".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"x".to_vec()], &Unicast::default());
     sockets.refresh(&loopback(LinkState::Up));
     assert_eq!(hear(&mut sockets).await.bytes, b"x");
     assert_eq!(sockets.take_changes(), [works(0)]);
@@ -144,9 +158,9 @@ async fn a_network_fails_and_works_again_with_its_link() {
     assert!(why.contains("lo") && why.contains("ip link set"), "{why}");
     sockets.refresh(&Interfaces::default());
     assert_eq!(sockets.try_recv(), None);
-    sockets.send(GroupIndex(0), &[b"unheard".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"unheard".to_vec()], &Unicast::default());
     sockets.refresh(&loopback(LinkState::Up));
-    sockets.send(GroupIndex(0), &[b"heard".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"heard".to_vec()], &Unicast::default());
     assert_eq!(hear(&mut sockets).await.bytes, b"heard");
     assert_eq!(sockets.take_changes(), [works(0)]);
 }
@@ -155,14 +169,14 @@ async fn a_network_fails_and_works_again_with_its_link() {
 async fn two_daemons_on_one_machine_both_hear() {
     let groups = groups(7, 1);
     let (mut first, mut second) = (sockets(&groups, &[by_name()]), sockets(&groups, &[by_name()]));
-    first.send(GroupIndex(0), &[b"hello".to_vec()]);
+    first.send(GroupIndex(0), &[b"hello".to_vec()], &Unicast::default());
     assert_eq!((hear(&mut first).await.bytes, hear(&mut second).await.bytes), (b"hello".to_vec(), b"hello".to_vec()));
 }
 
 #[tokio::test]
 async fn no_network_at_all_waits_for_ever() {
     let mut sockets = sockets(&groups(8, 1), &[]);
-    sockets.send(GroupIndex(0), &[b"x".to_vec()]);
+    sockets.send(GroupIndex(0), &[b"x".to_vec()], &Unicast::default());
     assert_eq!((sockets.try_recv(), sockets.take_changes()), (None, Vec::new()));
     tokio::select! {
         biased;

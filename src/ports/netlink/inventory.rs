@@ -143,7 +143,11 @@ impl Inventory {
         addresses.sort_by_key(|(address, record)| (address.address.is_ipv6(), record.created, *address));
         let addresses = addresses
             .into_iter()
-            .map(|(address, record)| InterfaceAddress { address: address.address, choice: record.choice(address.address) })
+            .map(|(address, record)| InterfaceAddress {
+                address: address.address,
+                prefix: address.prefix,
+                choice: record.choice(address.address),
+            })
             .collect();
         Interface { index, generation: link.generation, state: link.state, framing: link.framing, mac: link.mac, addresses }
     }

@@ -42,7 +42,7 @@ pub(super) fn changed_tests(before: &Config, after: &Config) -> BTreeSet<String>
 /// All that concerns one group.
 struct GroupParts<'c> {
     policy: &'c crate::types::policy::GroupPolicy,
-    address: Option<&'c std::net::SocketAddr>,
+    address: Option<&'c crate::ports::multicast::GroupAddress>,
     protection: &'c crate::wire::seal::Protection,
     scripts: &'c crate::ports::script::GroupScripts,
 }
@@ -61,6 +61,7 @@ impl GroupParts<'_> {
         let (was, is) = (self.policy, after.policy);
         let (shared_was, shared_is) = (&was.shared, &is.shared);
         let keys = [
+            ("peers", was.peers != is.peers),
             ("interface", was.interface != is.interface),
             ("role", was.role != is.role),
             ("preferred", was.preferred != is.preferred),
@@ -71,6 +72,7 @@ impl GroupParts<'_> {
             ("assign", shared_was.assign != shared_is.assign),
             ("failback", shared_was.failback != shared_is.failback),
             ("rebalance", shared_was.rebalance != shared_is.rebalance),
+            ("handover", shared_was.handover != shared_is.handover),
             ("all_failed", shared_was.all_failed != shared_is.all_failed),
             ("accept", was.accept != is.accept),
             ("keys", self.protection != after.protection),

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+use crate::node::action::StoredPeer;
 use crate::node::event::{Event, OpId, Outcome};
 use crate::types::host::{Duty, HostId};
 use crate::types::item::{Epoch, Item};
@@ -15,6 +16,7 @@ fn state(serial: u32) -> StoredGroup {
         duty_reason: String::from("disk swap"),
         zone_serial: serial,
         zone: vec![address],
+        peers: vec![StoredPeer { host: HostId(IpAddr::from([10, 0, 0, 12])), control: vec![IpAddr::from([10, 0, 0, 12])] }],
         addresses: vec![AddressRecord {
             item: Item::Address(address),
             prefix: 32,

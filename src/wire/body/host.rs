@@ -172,6 +172,9 @@ impl Layout for HostHead {
 
 const HEARING_PROVED: u8 = 1;
 
+/// Beside the number of a network.
+const HEARING_MULTICAST: u8 = 128;
+
 impl Layout for Hearing {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
         self.host.put(out)?;
@@ -180,8 +183,9 @@ impl Layout for Hearing {
         out.push(Flags::of(&[(HEARING_PROVED, self.proved)]).0);
         put_number(out, self.complete.0);
         put_count(out, self.networks.len(), NETWORKS_MAX, "networks")?;
-        for NetworkHearing { network, loss } in &self.networks {
-            out.extend_from_slice(&[check_network(*network)?, *loss]);
+        for NetworkHearing { network, loss, multicast } in &self.networks {
+            let way = Flags::of(&[(HEARING_MULTICAST, *multicast)]);
+            out.extend_from_slice(&[check_network(*network)? | way.0, *loss]);
         }
         Ok(())
     }
@@ -196,7 +200,8 @@ impl Layout for Hearing {
         let mut networks = Vec::with_capacity(count);
         for _ in 0..count {
             let [network, loss] = from.array("network hearing")?;
-            networks.push(NetworkHearing { network: check_network(network)?, loss });
+            let multicast = Flags(network).has(HEARING_MULTICAST);
+            networks.push(NetworkHearing { network: check_network(network & !HEARING_MULTICAST)?, loss, multicast });
         }
         Ok(Self { host, boot, sequence, proved: flags.has(HEARING_PROVED), complete, networks })
     }
@@ -207,14 +212,15 @@ fn check_network(network: u8) -> Result<u8, Flaw> {
 }
 
 const DETAIL_MAC: u8 = 1;
+const DETAIL_MULTICAST: u8 = 2;
 
 impl Layout for DetailRecord {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
         self.id.put(out)?;
         self.boot.put(out)?;
         put_number(out, self.version.0);
-        let HostDetail { name, software, control, mac, accept, location, capabilities, config, keys } = &self.detail;
-        out.push(Flags::of(&[(DETAIL_MAC, mac.is_some())]).0);
+        let HostDetail { name, software, control, multicast, mac, accept, location, capabilities, config, keys } = &self.detail;
+        out.push(Flags::of(&[(DETAIL_MAC, mac.is_some()), (DETAIL_MULTICAST, *multicast)]).0);
         put_text(out, name, "host name")?;
         put_text(out, software, "software version")?;
         put_count(out, control.len(), NETWORKS_MAX, "control addresses")?;
@@ -253,6 +259,7 @@ impl Layout for DetailRecord {
         let name = from.text("host name")?;
         let software = from.text("software version")?;
         let control = (0..take_count(from, NETWORKS_MAX, "control addresses")?).map(|_| IpAddr::take(from)).collect::<Result<_, _>>()?;
+        let multicast = flags.has(DETAIL_MULTICAST);
         let mac = flags.then(DETAIL_MAC, || from.array("hardware address"))?;
         let accept = (0..take_count(from, MEMBERS_MAX, "accepted networks")?).map(|_| Layout::take(from)).collect::<Result<_, _>>()?;
         let location = from.text("location")?;
@@ -264,7 +271,7 @@ impl Layout for DetailRecord {
         let sends = KeyId(from.narrow("key id")?);
         let opens = (0..take_count(from, MEMBERS_MAX, "keys")?).map(|_| from.narrow("key id").map(KeyId)).collect::<Result<_, _>>()?;
         let keys = HostKeys { sends, opens };
-        let detail = HostDetail { name, software, control, mac, accept, location, capabilities, config, keys };
+        let detail = HostDetail { name, software, control, multicast, mac, accept, location, capabilities, config, keys };
         Ok(Self { id, boot, version, detail })
     }
 }

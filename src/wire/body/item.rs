@@ -209,16 +209,22 @@ impl Layout for AddressRecord {
     }
 }
 
+const COMMAND_OVERLAPS: u8 = 1;
+
 impl Layout for CommandItem {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
         put_item(out, &self.item, self.prefix)?;
         put_number(out, self.epoch.0);
-        self.reason.put(out)
+        self.reason.put(out)?;
+        out.push(Flags::of(&[(COMMAND_OVERLAPS, self.overlaps.is_some())]).0);
+        self.overlaps.map_or(Ok(()), |host| host.put(out))
     }
 
     fn take(from: &mut Reader<'_>) -> Result<Self, Flaw> {
         let (item, prefix) = take_item(from)?;
-        Ok(Self { item, prefix, epoch: Epoch(from.number("epoch")?), reason: Reason::take(from)? })
+        let (epoch, reason) = (Epoch(from.number("epoch")?), Reason::take(from)?);
+        let flags = Flags(from.byte("command flags")?);
+        Ok(Self { item, prefix, epoch, reason, overlaps: flags.then(COMMAND_OVERLAPS, || HostId::take(from))? })
     }
 }
 

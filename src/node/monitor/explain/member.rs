@@ -8,7 +8,6 @@ use crate::node::monitor::Monitor;
 use crate::node::monitor::control::{Tables, control_explained};
 use crate::node::monitor::leadership::{self, Candidacy};
 use crate::node::monitor::rule::{Obstacle, Rule};
-use crate::node::monitor::transmit;
 use crate::types::explanation::{HeardExplanation, HeldExplanation, LackExplanation, MemberExplanation, Next, NextWord, TestExplanation};
 use crate::types::host::{Duty, HostId, HostItem, NetworkHearing, Role};
 use crate::types::item::Item;
@@ -141,9 +140,7 @@ impl Monitor {
     /// Whom a host hears: of this host what it heard, of another what it reports.
     fn heard_from(&self, now: Time, id: HostId) -> Vec<HeardExplanation> {
         let hearing = if id == self.identity.id {
-            let slowest = self.slowest();
-            let window = transmit::direct_window(slowest.heartbeat, slowest.timeout);
-            self.hosts.hearing(now, window)
+            self.hosts.hearing(now, self.windows())
         } else {
             self.hosts.get(id).filter(|host| host.is_live()).map(|host| host.reported.all().cloned().collect()).unwrap_or_default()
         };

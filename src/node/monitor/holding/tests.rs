@@ -4,7 +4,7 @@ use super::*;
 use crate::node::event::GroupIndex;
 use crate::node::turn::{Operations, Row};
 use crate::types::host::{HostKeys, Role};
-use crate::types::policy::{AllFailed, AnnouncePolicy, Assign, Failback, SharedPolicy};
+use crate::types::policy::{AllFailed, AnnouncePolicy, Assign, Failback, Handover, SharedPolicy};
 
 const ADDRESS: ServiceAddress = ServiceAddress { address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), prefix: 32 };
 
@@ -20,6 +20,8 @@ fn with_scripts() -> GroupPolicy {
         preferred: Vec::new(),
         floating: Vec::new(),
         accept: Vec::new(),
+        multicast: true,
+        peers: Vec::new(),
         tests: Default::default(),
         loads: Default::default(),
         has_acquire_script: true,
@@ -35,6 +37,7 @@ fn with_scripts() -> GroupPolicy {
             failback: Failback::Never,
             rebalance: None,
             all_failed: AllFailed::Release,
+            handover: Handover::Break,
             zone: None,
         },
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::node::action::{Action, StoredGroup};
-use crate::node::event::{Arrival, Event, GroupIndex, Heard, KernelChange, Link, OpId, Outcome, Request, TestResult, Token};
+use crate::node::event::{Arrival, Event, GroupIndex, Heard, KernelChange, Link, OpId, Outcome, Request, TestResult, Token, Way};
 use crate::node::{Node, Start};
 use crate::types::host::{
     BootId, Duty, EntryVersion, Extent, Hearing, HostHead, HostId, HostKeys, Incarnation, NetworkHearing, Role, Sequence,
@@ -11,7 +11,7 @@ use crate::types::host::{
 use crate::types::item::{Epoch, Item, Reason, ServiceAddress};
 use crate::types::message::{AddressRecord, Command, CommandItem, CommandKind, HearingRecord, Record, Sender};
 use crate::types::policy::{
-    AllFailed, AnnounceMethod, AnnouncePolicy, Assign, Failback, GroupPolicy, HostPolicy, NodePolicy, SharedPolicy, TestPolicy,
+    AllFailed, AnnounceMethod, AnnouncePolicy, Assign, Failback, GroupPolicy, Handover, HostPolicy, NodePolicy, SharedPolicy, TestPolicy,
 };
 use crate::types::time::Time;
 
@@ -36,6 +36,8 @@ fn policy() -> NodePolicy {
             preferred: vec![],
             floating: vec![],
             accept: vec![],
+            multicast: true,
+            peers: Vec::new(),
             tests: ["web".to_owned()].into(),
             loads: Default::default(),
             has_acquire_script: false,
@@ -51,6 +53,7 @@ fn policy() -> NodePolicy {
                 failback: Failback::Never,
                 rebalance: None,
                 all_failed: AllFailed::Keep,
+                handover: Handover::Break,
                 zone: None,
             },
         }],
@@ -164,7 +167,7 @@ impl Bench {
             sequence: self.newest(),
             proved: true,
             complete: EntryVersion(0),
-            networks: vec![NetworkHearing { network: 0, loss: 0 }],
+            networks: vec![NetworkHearing { network: 0, loss: 0, multicast: true }],
         };
         let head = HostHead {
             id: LEADER,
@@ -198,7 +201,15 @@ impl Bench {
         self.leader_sequence += 1;
         let sender = Sender { host: LEADER, incarnation: Incarnation(1), boot: LEADERS_BOOT };
         let number = self.leader_sequence;
-        self.feed(Event::Heard(Heard { group: GroupIndex(0), network: 0, sender, number, arrival: Arrival::First, records }))
+        self.feed(Event::Heard(Heard {
+            group: GroupIndex(0),
+            network: 0,
+            way: Way::Multicast,
+            sender,
+            number,
+            arrival: Arrival::First,
+            records,
+        }))
     }
 
     fn newest(&self) -> Sequence {
@@ -213,7 +224,7 @@ impl Bench {
             to: ME,
             to_incarnation: INCARNATION,
             based_on: self.newest(),
-            items: vec![CommandItem { item: item(), prefix: 32, epoch: Epoch(epoch), reason: Reason::Assigned }],
+            items: vec![CommandItem { item: item(), prefix: 32, epoch: Epoch(epoch), reason: Reason::Assigned, overlaps: None }],
         }
     }
 
