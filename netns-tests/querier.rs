@@ -88,13 +88,7 @@ fn lose(stage: &Stage, unicast: Unicast) -> Outcome {
 
     let vanished = now();
     // Without a word to the switch, which asks who listens when a link fails.
-    run_nft(
-        &pool,
-        HOLDER,
-        "dead",
-        "chain input { type filter hook input priority 0; policy drop; }\n\
-                                    chain output { type filter hook output priority 0; policy drop; }",
-    )?;
+    run_nft(&pool, HOLDER, "dead", "chain input { type filter hook input priority 0; policy drop; }")?;
     pool.kill(HOLDER)?;
     let bound = HostConfig::spare(4).timeout + BOUND;
     if client.wait_answer(vanished, vanished + bound + PATIENCE, |by| by == Plan(4).name())?.is_none() {

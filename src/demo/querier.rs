@@ -26,8 +26,9 @@ const MEMBERSHIP: Duration = Duration::from_millis(2500);
 /// A querier that is lost asks no more: once in a day.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// After so long no switch whose querier is lost knows a listener any more: the last question, the answers, and what they are worth.
-pub const FORGOTTEN: Duration = Duration::from_millis(1000 + 200 + 2500);
+/// After so long no switch whose querier is lost knows a listener any more: the last question, the answers, what they are worth, and as
+/// much as the kernel's timers may be late and hosts may say once more, unasked, what they want.
+pub const FORGOTTEN: Duration = Duration::from_millis(1000 + 200 + 2500 + 1500);
 
 impl Topology {
     /// The switch of a network snoops, and is its own querier.
