@@ -34,8 +34,8 @@ fn rules() -> Vec<Row> {
         ),
         (
             "the returns of home did not last",
-            |s| s.online(2).host(1, |h| h.well_for = Duration::from_secs(3)).row(|r| r.doublings = 2),
-            away(NotHome::TooSoon { wait: Duration::from_secs(4), left: Duration::from_secs(1), doublings: 2 }),
+            |s| s.online(2).host(1, |h| h.well_for = Duration::from_millis(300)).row(|r| r.doublings = 2),
+            away(NotHome::TooSoon { wait: Duration::from_millis(400), left: Duration::from_millis(100), doublings: 2 }),
         ),
         (
             "moved by an operator",
