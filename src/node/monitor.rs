@@ -25,6 +25,7 @@ pub(crate) mod holding;
 pub(crate) mod hosts;
 pub(crate) mod items;
 pub(crate) mod leadership;
+mod leading;
 pub(crate) mod meters;
 mod obey;
 pub(crate) mod operator;
@@ -34,7 +35,12 @@ pub(crate) mod peers;
 pub(crate) mod published;
 pub(crate) mod returns;
 pub(crate) mod rule;
+mod ruling;
+mod sending;
 mod status;
+mod stopping;
+mod storing;
+mod surroundings;
 mod tables;
 pub(crate) mod transmit;
 pub(crate) mod wishes;
@@ -42,41 +48,31 @@ pub(crate) mod zone;
 mod zone_view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use self::commands::Commands;
-use self::control::{Evening, Tables};
 use self::entry::OwnEntry;
 use self::episodes::Episodes;
 use self::freezing::Freezing;
-use self::hearing::Windows;
 use self::holding::{Holdings, Manner};
-use self::hosts::{Changes, Datagram, Host, Hosts, Notice};
+use self::hosts::{Changes, Datagram, Hosts, Notice};
 use self::items::{Claims, Items};
 use self::meters::Meters;
 use self::pace::Pace;
-use self::peers::{Circle, Peers};
+use self::peers::Peers;
 use self::published::{News, Published};
-use self::transmit::{Parts, Transmit};
+use self::transmit::Transmit;
 use self::wishes::Wishes;
-use super::action::{Action, Report, StoredGroup, Unicast};
+use super::action::{Report, StoredGroup};
 use super::event::{GroupIndex, Heard, Link, LoadSample, OpId, Outcome};
-use super::reload::{Found, Surroundings};
 use super::requests::Known;
-use super::turn::{Row, Turn, Waiter};
-use crate::types::host::{BootId, Duty, Extent, FailedAcquire, HostDetail, HostHead, HostId, HostItem, Incarnation, Role, Sequence};
-use crate::types::item::{Epoch, Item, ItemState, Reason, ServiceAddress};
-use crate::types::message::{CommandKind, Message, MessageKind, Record};
+use super::turn::{Row, Turn};
+use crate::types::host::{BootId, Duty, Extent, HostDetail, HostId, Incarnation, Role, Sequence};
+use crate::types::item::{Item, ItemState, Reason, ServiceAddress};
+use crate::types::message::Record;
 use crate::types::policy::{AllFailed, GroupPolicy, HostPolicy, Ruling, SharedPolicy};
 use crate::types::time::Time;
 use crate::types::view::WithheldView;
-
-/// The state on disk is written at least so often: ages run on.
-const STORE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// A change waits so long for more of its kind before it is written.
-const STORE_DELAY: Duration = Duration::from_millis(500);
 
 /// A leader waits at most so long for everybody to hear that it is settled: as long as a relayed answer takes.
 const ACKNOWLEDGED_HEARTBEATS: u32 = 2;
@@ -87,10 +83,6 @@ const SETTLE_GAP: Duration = Duration::from_micros(10);
 
 /// However many addresses are known.
 const SETTLE_GAP_MAX: Duration = Duration::from_millis(50);
-
-/// Two hasty messages of a small group are so far apart: a fiftieth of the heartbeat, within these.
-const HASTE_GAP_MIN: Duration = Duration::from_millis(1);
-const HASTE_GAP_MAX: Duration = Duration::from_millis(20);
 
 /// Who this host is, at this start.
 #[derive(Clone, PartialEq, Debug)]
@@ -238,7 +230,7 @@ impl Monitor {
             rivals: BTreeSet::new(),
             foreign: BTreeSet::new(),
             unproved: 0,
-            store_at: now.plus(STORE_INTERVAL),
+            store_at: now.plus(storing::STORE_INTERVAL),
             ticked_at: now,
             turn_settled_at: Time::START,
             unsettled: false,
@@ -328,81 +320,6 @@ impl Monitor {
         self.settle_soon(turn);
     }
 
-    /// The tests of the group say something else.
-    pub(crate) fn set_health(&mut self, turn: &mut Turn<'_>, health: Health) {
-        if self.health != health {
-            self.health = health;
-            self.settle_turn(turn);
-        }
-    }
-
-    /// The load with the greatest utilization.
-    pub(crate) fn set_load(&mut self, turn: &mut Turn<'_>, load: LoadSample) {
-        if self.load != load {
-            self.load = load;
-            self.settle_turn(turn);
-        }
-    }
-
-    /// The service interface has changed.
-    pub(crate) fn set_link(&mut self, turn: &mut Turn<'_>, link: Link) {
-        let was_up = matches!(self.link, Link::Up { .. });
-        self.link = link;
-        self.own.set_detail(detail(&self.policy, &self.identity, link));
-        if !was_up && matches!(link, Link::Up { .. }) {
-            // Switches and neighbours may have learnt something else meanwhile.
-            self.holdings.announce_all(turn.now, &self.policy);
-        }
-        self.settle_turn(turn);
-    }
-
-    /// This host is at other control addresses than it said.
-    pub(crate) fn set_control(&mut self, turn: &mut Turn<'_>, control: Vec<IpAddr>) {
-        self.identity.host.control = control;
-        self.own.set_detail(detail(&self.policy, &self.identity, self.link));
-        self.transmit.hasten();
-        self.settle_turn(turn);
-    }
-
-    /// No control network works since the start, or one does at last. Then this host listens from the beginning.
-    pub(crate) fn set_unreachable(&mut self, turn: &mut Turn<'_>, why: Option<String>) {
-        if self.unreachable == why {
-            return;
-        }
-        if why.is_none() {
-            self.listening_since = turn.now;
-        }
-        self.unreachable = why;
-        self.settle_turn(turn);
-    }
-
-    /// An address with our mark that an earlier run has left.
-    pub(crate) fn take_off_leftover(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
-        let epoch = self.items.get(&Item::Address(address.address)).map_or(Epoch(0), |known| known.epoch);
-        self.holdings.take_off_leftover(turn, &self.policy, address, epoch);
-    }
-
-    /// An address without our mark is on the service interface.
-    pub(crate) fn find_address(&mut self, turn: &mut Turn<'_>, address: ServiceAddress) {
-        self.foreign.insert(address);
-        self.holdings.mark_again(turn, &self.policy, &Item::Address(address.address));
-        self.settle_soon(turn);
-    }
-
-    /// An address with our mark is on the service interface.
-    pub(crate) fn note_marked(&mut self, address: ServiceAddress) {
-        self.foreign.remove(&address);
-    }
-
-    /// An address is on the service interface no longer.
-    pub(crate) fn lose_address(&mut self, turn: &mut Turn<'_>, interface: &str, address: ServiceAddress) {
-        if self.policy.interface == interface {
-            self.foreign.remove(&address);
-        }
-        self.holdings.lose_address(turn, &self.policy, interface, &Item::Address(address.address));
-        self.settle_soon(turn);
-    }
-
     /// The operator's wish. What is on disk is said by `StoreGroup`, which the caller emits.
     pub(crate) fn set_duty(&mut self, turn: &mut Turn<'_>, duty: Duty, why: String) {
         if self.duty == duty && self.duty_reason == why {
@@ -416,31 +333,6 @@ impl Monitor {
         turn.report(Report::DutyChanged { duty, why });
         self.transmit.hasten();
         self.settle_turn(turn);
-    }
-
-    /// Gives everything up and says goodbye.
-    pub(crate) fn stop(&mut self, turn: &mut Turn<'_>, reason: Reason, manner: Manner, farewell: Farewell) {
-        if self.stop != Stop::Running {
-            return;
-        }
-        self.stop = Stop::Stopping { farewell };
-        self.settled = false;
-        self.holdings.release_all(turn, &self.policy, reason, manner);
-        self.transmit.hasten();
-        self.settle_turn(turn);
-    }
-
-    /// The loop did not run for `late`: what was missed must not count as silence, and nothing is decided on what is old.
-    pub(crate) fn stall(&mut self, turn: &mut Turn<'_>, late: Duration) {
-        self.hosts.excuse(late);
-        if late >= self.ruling.timeout {
-            self.listening_since = turn.now;
-            if self.settled {
-                self.settled = false;
-                self.settled_said = None;
-                turn.report(Report::Stalled { late });
-            }
-        }
     }
 
     /// Another daemon continues this host's row of incarnations.
@@ -479,52 +371,6 @@ impl Monitor {
         Known::Done(format!("host {id} is forgotten here"))
     }
 
-    // ---- another configuration ----
-
-    /// A group that begins while the daemon runs: what others learnt from events before.
-    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, surroundings: Surroundings, unreachable: Option<String>) {
-        self.take_surroundings(surroundings);
-        self.unreachable = unreachable;
-        self.settle_turn(turn);
-    }
-
-    /// Goes on with another configuration. What it says of addresses that are held is brought about by this host only where
-    /// it concerns this host alone; where they belong is the leader's affair, as ever.
-    pub(super) fn reconfigure(&mut self, turn: &mut Turn<'_>, policy: GroupPolicy, surroundings: Surroundings) {
-        let before = std::mem::replace(&mut self.policy, policy);
-        let is_moved = before.interface != self.policy.interface;
-        self.take_surroundings(surroundings);
-        if is_moved || (before.role, self.policy.role) == (Role::Server, Role::Observer) {
-            self.holdings.release_all(turn, &self.policy, Reason::Reconfigured, Manner::Orderly);
-        }
-        if before.announce.method != self.policy.announce.method {
-            self.holdings.change_announcing(turn.now, &self.policy);
-        }
-        if before != self.policy {
-            // It may have mended the cause of failed acquires.
-            self.holdings.forget_failures();
-        }
-        self.transmit.hasten();
-        self.settle_turn(turn);
-        if self.published.is_known {
-            // A name server that listens from here on, or another name of the zone, has nothing to answer yet.
-            self.publish(turn);
-        }
-    }
-
-    fn take_surroundings(&mut self, surroundings: Surroundings) {
-        let Surroundings { host, health, load, interface } = surroundings;
-        let before = std::mem::replace(&mut self.identity.host, host);
-        if before.control != self.identity.host.control {
-            self.hosts.forget_networks();
-        }
-        (self.health, self.load) = (health, load);
-        if let Some(Found { link, foreign }) = interface {
-            (self.link, self.foreign) = (link, foreign);
-        }
-        self.own.set_detail(detail(&self.policy, &self.identity, self.link));
-    }
-
     // ---- the order of a turn ----
 
     /// Settles the turn at once, or, while events of a thousand addresses come in a row, once for many of them. What the
@@ -551,11 +397,6 @@ impl Monitor {
 
     fn settle_gap(&self) -> Duration {
         SETTLE_GAP.saturating_mul(self.items.extent().count).min(SETTLE_GAP_MAX)
-    }
-
-    /// Two hasty messages are at least so far apart: each is a turn, and may say something of every address.
-    fn haste_gap(&self) -> Duration {
-        (self.beat_length() / 50).clamp(HASTE_GAP_MIN, HASTE_GAP_MAX).max(self.settle_gap())
     }
 
     /// Brings everything to where it belongs after whatever happened.
@@ -677,54 +518,6 @@ impl Monitor {
         }
     }
 
-    /// The leader's values rule. Who follows says so in its own head, for those who do not hear the leader.
-    fn go_by_ruling(&mut self, turn: &mut Turn<'_>) {
-        let own = self.policy.shared.ruling();
-        let leader = self.leader.filter(|leader| *leader != self.identity.id).and_then(|leader| self.hosts.get(leader));
-        let ruling = leader.map_or(own, Host::ruling);
-        if ruling == self.ruling {
-            return;
-        }
-        if let Some(leader) = leader.map(|host| host.head.id) {
-            turn.report(Report::Follows { leader, ruling });
-        }
-        if ruling.heartbeat > self.ruling.heartbeat {
-            self.pace.slow_down(self.transmit.next_sequence(), self.ruling.heartbeat);
-        }
-        self.ruling = ruling;
-        self.hosts.set_timeout(ruling.timeout);
-        self.transmit.change_heartbeat(turn.now, self.beat_length());
-        self.transmit.hasten();
-    }
-
-    fn note_pace(&mut self, now: Time) {
-        self.pace.note(now, self.slowest().timeout);
-        if self.pace.unheard().is_some_and(|said| self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said))) {
-            self.pace.slowed_down();
-        }
-    }
-
-    /// The oldest `info` of ours that counts: what others answer to an older one is stale.
-    fn oldest_fresh(&self) -> Sequence {
-        self.transmit.oldest_since(self.pace.fresh_since())
-    }
-
-    /// How often this host sends: as often as any live host counts on. Everybody slows down when everybody is patient.
-    pub(super) fn beat_length(&self) -> Duration {
-        let goes_by = self.hosts.live().map(|(_, host)| host.ruling().heartbeat).fold(self.ruling.heartbeat, Duration::min);
-        self.pace.heartbeat(goes_by)
-    }
-
-    /// The most patient that any live host is: what has to wait for others goes by it.
-    pub(super) fn slowest(&self) -> Ruling {
-        let slower = |one: Ruling, other: Ruling| Ruling {
-            heartbeat: one.heartbeat.max(other.heartbeat),
-            timeout: one.timeout.max(other.timeout),
-            all_failed: one.all_failed,
-        };
-        self.hosts.live().map(|(_, host)| host.ruling()).fold(self.ruling, slower)
-    }
-
     /// Whether everybody who hears this host has heard that it is settled. Hosts that started together settle together: each
     /// leads until it hears of a lower one, and what two leaders give out is held twice. Whoever has acknowledged follows the
     /// lowest, and whatever another leader has told him before is in the `info` that acknowledges.
@@ -733,134 +526,6 @@ impl Monitor {
         let fresh = self.oldest_fresh();
         now >= at.plus(self.slowest().heartbeat * ACKNOWLEDGED_HEARTBEATS)
             || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said) || !self.hosts.hears_us(host, fresh))
-    }
-
-    /// The control step.
-    fn lead(&mut self, turn: &mut Turn<'_>, claims: &BTreeMap<Item, Claims>) {
-        let now = turn.now;
-        if !self.is_known_settled(now) {
-            return;
-        }
-        self.commands.settle(now, &self.hosts);
-        self.items.rule_lifetime(self.policy.shared.orphan_lifetime);
-        for (item, why) in self.expired_items(now, claims) {
-            self.items.expire(&item);
-            turn.report(Report::Expired { item, why });
-        }
-        let slowest = self.slowest().heartbeat;
-        let own = self.own_items(now);
-        let mut tables = self.tables(now, &own);
-        tables.evening = self.evening(now, &tables);
-        let evened = self.take_orders(now, &mut tables);
-        let outcome = control::control(&tables);
-        self.answer_evened(now, &evened, &outcome);
-        self.episodes.control(turn, &outcome);
-        for decision in &outcome.decisions {
-            turn.report(Report::Decided {
-                kind: decision.kind,
-                to: decision.to,
-                item: decision.item.clone(),
-                epoch: decision.epoch,
-                reason: decision.reason,
-            });
-            if (decision.kind, decision.reason) == (CommandKind::Release, Reason::Home) {
-                self.items.note_return(now, &decision.item, decision.epoch);
-            }
-            if decision.to == self.identity.id {
-                self.commands.note_given(&decision.item, decision.epoch);
-                self.obey_own(turn, decision);
-            } else if let Some(host) = self.hosts.get(decision.to) {
-                self.commands.issue(now, slowest, decision, host);
-            }
-        }
-        if outcome.decisions.iter().any(|decision| decision.to != self.identity.id) {
-            self.send_commands(turn);
-        }
-        self.decide_zone(turn, &own);
-        self.report_differences(turn);
-    }
-
-    /// Group-wide keys that differ from the leader's, this host's.
-    fn report_differences(&mut self, turn: &mut Turn<'_>) {
-        let own = self.policy.shared.config_hash();
-        let differing = self.hosts.live().filter(|(_, host)| host.head.config_hash != own);
-        let keys = |host: &Host| host.entry.detail().map(|detail| differing_keys(detail, self.own.detail()));
-        let differing = differing.map(|(id, host)| (id, keys(host))).collect();
-        self.episodes.configurations(turn, differing);
-    }
-
-    /// Whether floating addresses are evened out: when they have been uneven for so long.
-    fn evening(&mut self, now: Time, tables: &Tables) -> Evening {
-        let Some(after) = self.policy.shared.rebalance else { return Evening::Off };
-        if after.is_zero() {
-            return Evening::Due;
-        }
-        self.uneven_since = if control::is_uneven(tables) { self.uneven_since.or(Some(now)) } else { None };
-        if self.uneven_since.is_some_and(|since| now.since(since) >= after) { Evening::Due } else { Evening::Off }
-    }
-
-    /// The same, as it stands; notes nothing.
-    fn present_evening(&self, now: Time, tables: &Tables) -> Evening {
-        let Some(after) = self.policy.shared.rebalance else { return Evening::Off };
-        let is_due = self.uneven_since.is_some_and(|since| now.since(since) >= after) && control::is_uneven(tables);
-        if after.is_zero() || is_due { Evening::Due } else { Evening::Off }
-    }
-
-    fn decide_zone(&mut self, turn: &mut Turn<'_>, own: &BTreeMap<Item, HostItem>) {
-        let Some(policy) = &self.policy.shared.zone else { return };
-        let list = zone::list(policy, &self.candidates(own), &self.published.addresses);
-        match self.published.decide(list.advertised, list.withheld) {
-            News::Nothing => {}
-            News::Confirmed => self.publish(turn),
-            News::Changed => {
-                let advertised = self.published.addresses.iter().copied().collect();
-                turn.report(Report::ZoneChanged { serial: self.published.serial, advertised });
-                self.transmit.hasten();
-                self.publish(turn);
-            }
-        }
-    }
-
-    fn publish(&mut self, turn: &mut Turn<'_>) {
-        if let Some(zone) = self.zone_view() {
-            self.withheld_told = zone.withheld.clone();
-            turn.act(Action::PublishZone { group: self.index, zone });
-        }
-    }
-
-    /// The name server says why addresses are withheld, which changes without the list: at most a heartbeat later it knows.
-    fn publish_reasons(&mut self, turn: &mut Turn<'_>) {
-        let is_listed = |item: &Item| item.address().is_some_and(|address| self.published.addresses.contains(&address));
-        // Mostly nothing is withheld, and nothing needs to be worked out.
-        let has_nothing_to_say =
-            self.withheld_told.is_empty() && self.items.living().all(|(item, known)| known.preferred_host.is_none() || is_listed(item));
-        if has_nothing_to_say || !self.published.is_current() {
-            return;
-        }
-        if self.zone_view().is_some_and(|zone| zone.withheld != self.withheld_told) {
-            self.publish(turn);
-        }
-    }
-
-    /// An address of the group that something else has put on the interface obeys from now on.
-    fn take_over_found(&mut self, turn: &mut Turn<'_>) {
-        if self.stop != Stop::Running {
-            return;
-        }
-        // It stays on the list until the kernel says that it is ours or gone: what could not be marked is tried again.
-        let known = |address: &&ServiceAddress| {
-            let item = Item::Address(address.address);
-            self.items.get(&item).is_some_and(|known| !known.tombstone)
-                && self.holdings.get(&item).is_none()
-                && !self.holdings.failures().is_in_back_off(turn.now, &item)
-        };
-        let found: Vec<ServiceAddress> = self.foreign.iter().filter(known).copied().collect();
-        for address in found {
-            let item = Item::Address(address.address);
-            let epoch = self.items.get(&item).map_or(Epoch(0), |known| known.epoch).next();
-            turn.report(Report::AddressFound { item: item.clone(), interface: self.policy.interface.clone() });
-            self.holdings.acquire(turn, &self.policy, &item, address.prefix, epoch, Reason::Found);
-        }
     }
 
     /// Routers must not keep the loser: whoever stays announces himself when a rival is seen, and when it has gone.
@@ -947,211 +612,9 @@ impl Monitor {
         lost
     }
 
-    pub(super) fn windows(&self) -> Windows {
-        let slowest = self.slowest();
-        transmit::windows(slowest.heartbeat, slowest.timeout)
-    }
-
-    fn circle(&self) -> Circle<'_> {
-        Circle {
-            me: self.identity.id,
-            boot: self.identity.boot,
-            control: &self.identity.host.control,
-            policy: &self.policy,
-            hosts: &self.hosts,
-            windows: self.windows(),
-            timeout: self.ruling.timeout,
-            settled: self.settled,
-        }
-    }
-
     /// What the node has to settle for all groups at once.
     pub(crate) fn take_node_notices(&mut self) -> Vec<Notice> {
         self.episodes.take_for_node()
-    }
-
-    // ---- what goes out ----
-
-    fn own_items(&self, now: Time) -> BTreeMap<Item, HostItem> {
-        let mut items: BTreeMap<Item, HostItem> = BTreeMap::new();
-        let blank = |item: &Item, prefix| HostItem {
-            item: item.clone(),
-            prefix,
-            preferred: false,
-            floating: false,
-            state: ItemState::NotServing,
-            epoch: Epoch(0),
-            kernel: false,
-            pinned: false,
-            failed: None,
-        };
-        for address in &self.policy.preferred {
-            let item = Item::Address(address.address);
-            items.entry(item.clone()).or_insert_with(|| blank(&item, address.prefix)).preferred = true;
-        }
-        for address in &self.policy.floating {
-            let item = Item::Address(address.address);
-            items.entry(item.clone()).or_insert_with(|| blank(&item, address.prefix)).floating = true;
-        }
-        for (item, held) in self.holdings.all() {
-            let own = items.entry(item.clone()).or_insert_with(|| blank(item, held.prefix));
-            (own.state, own.epoch, own.kernel) = (held.state, held.epoch, held.kernel);
-            own.pinned = held.is_pinned();
-        }
-        for (item, failures) in self.holdings.failures().all() {
-            let prefix = self.items.get(item).map_or(0, |known| known.prefix);
-            let own = items.entry(item.clone()).or_insert_with(|| blank(item, prefix));
-            own.failed = Some(FailedAcquire { count: failures.count, back_off: failures.until.since(now) });
-            // Also what was not obeyed to the end is above what was known before.
-            own.epoch = own.epoch.max(self.items.get(item).map_or(Epoch(0), |known| known.epoch));
-        }
-        items
-    }
-
-    fn head(&self, now: Time, sequence: Sequence) -> HostHead {
-        HostHead {
-            id: self.identity.id,
-            incarnation: self.identity.incarnation,
-            boot: self.identity.boot,
-            sequence,
-            age: Duration::ZERO,
-            uptime: now.since(self.identity.started),
-            version: self.own.version(),
-            items: self.own.extent(),
-            ok: self.is_ok(),
-            duty: self.duty,
-            settled: self.settled,
-            role: self.policy.role,
-            spare: self.policy.preferred.is_empty(),
-            frozen: self.frozen(now),
-            restarting: false,
-            config_hash: self.policy.shared.config_hash(),
-            ruling: self.ruling,
-            load: self.load.load,
-            capacity: self.load.capacity,
-            promise: None,
-            database: self.items.extent(),
-            zone_serial: self.published.serial,
-        }
-    }
-
-    /// Whether nothing is said any more: another daemon goes on with our id, and would be taken at our word.
-    fn is_mute(&self) -> bool {
-        match self.stop {
-            Stop::Running | Stop::Stopping { farewell: Farewell::Said } => false,
-            Stop::Stopping { farewell: Farewell::Unsaid } | Stop::Stopped => true,
-        }
-    }
-
-    fn send_info(&mut self, turn: &mut Turn<'_>) {
-        let head = self.head(turn.now, self.transmit.next_sequence());
-        if head.settled && self.settled_said.is_none() {
-            self.settled_said = Some((head.sequence, turn.now));
-        }
-        let mut peers = std::mem::take(&mut self.peers);
-        let circle = self.circle();
-        let unicast = peers.destinations(turn.now, &circle);
-        let introduces = !unicast.opening.is_empty() || peers.has_unknown_seed(&circle);
-        self.peers = peers;
-        let windows = self.windows();
-        let freeze = self.freeze_record(turn.now);
-        let parts = Parts {
-            me: self.identity.id,
-            boot: self.identity.boot,
-            timeout: self.pace.window(),
-            windows,
-            introduces,
-            hosts: &self.hosts,
-            own: &self.own,
-            items: &mut self.items,
-            published: &self.published,
-            commands: &self.commands,
-            wishes: &self.wishes,
-            freeze,
-            leader: self.leader,
-        };
-        let message = self.transmit.info(turn.now, head, parts);
-        turn.act(Action::Send { group: self.index, message, unicast });
-    }
-
-    /// Commands leave at once, beside their place in every `info`.
-    fn send_commands(&self, turn: &mut Turn<'_>) {
-        let own = self.commands.own(self.identity.id, self.identity.boot);
-        let unicast = self.to_listeners(turn.now);
-        for (kind, wanted) in [(MessageKind::Release, CommandKind::Release), (MessageKind::Acquire, CommandKind::Acquire)] {
-            let records: Vec<Record> = own.iter().filter(|command| command.kind == wanted).cloned().map(Record::Command).collect();
-            if !records.is_empty() {
-                let message = Message { kind, incarnation: self.identity.incarnation, records };
-                turn.act(Action::Send { group: self.index, message, unicast: unicast.clone() });
-            }
-        }
-    }
-
-    /// For what is short and said once: whoever may not hear it otherwise gets all of it.
-    fn to_listeners(&self, now: Time) -> Unicast {
-        let Unicast { mut whole, opening } = self.peers.listeners(now, &self.circle());
-        whole.extend(opening);
-        Unicast { whole, opening: Vec::new() }
-    }
-
-    /// Nothing is held any more: says goodbye, three times for those who miss one.
-    fn end_stop(&mut self, turn: &mut Turn<'_>) {
-        let Stop::Stopping { farewell } = self.stop else { return };
-        if !self.holdings.is_empty() {
-            return;
-        }
-        self.stop = Stop::Stopped;
-        self.store(turn, Waiter::Nobody);
-        if farewell == Farewell::Said {
-            let head = self.head(turn.now, Sequence::FAREWELL);
-            let message = Message { kind: MessageKind::Info, incarnation: head.incarnation, records: vec![Record::Head(Box::new(head))] };
-            let unicast = self.to_listeners(turn.now);
-            for _ in 0..3 {
-                turn.act(Action::Send { group: self.index, message: message.clone(), unicast: unicast.clone() });
-            }
-        }
-    }
-
-    /// Whether everything is being given up, or has been.
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.stop != Stop::Running
-    }
-
-    /// Whether a stop has come to its end.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop == Stop::Stopped
-    }
-
-    // ---- disk ----
-
-    fn store_if_due(&mut self, turn: &mut Turn<'_>) {
-        let current = (self.items.extent(), self.published.serial, self.peers.version());
-        if self.stored != current {
-            self.stored = current;
-            self.store_at = self.store_at.min(turn.now.plus(STORE_DELAY));
-        }
-        if turn.now >= self.store_at && self.stop == Stop::Running {
-            self.store(turn, Waiter::Nobody);
-        }
-    }
-
-    /// Writes the group's state.
-    pub(crate) fn store(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
-        self.store_at = turn.now.plus(STORE_INTERVAL);
-        let op = turn.operations.begin(waiter);
-        turn.act(Action::StoreGroup { op, group: self.index, state: self.kept(turn.now) });
-    }
-
-    /// What the group keeps when the daemon, or the group on this host, ends.
-    pub(super) fn kept(&self, now: Time) -> StoredGroup {
-        StoredGroup {
-            duty: self.duty,
-            duty_reason: self.duty_reason.clone(),
-            zone_serial: self.published.serial,
-            zone: self.published.addresses.iter().copied().collect(),
-            addresses: self.items.records(now),
-            peers: self.peers.records(),
-        }
     }
 
     // ---- for the node ----
