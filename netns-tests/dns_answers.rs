@@ -249,13 +249,15 @@ fn turns(stage: &Stage, dns_keys: &str) -> Outcome {
     let mut last = BTreeMap::new();
     let found = poll_until(within(LONG), || {
         last.clear();
+        let mut is_short = true;
         for _ in 0..servers.len() {
             let Some(answer) = dig(&client, server, ZONE, "A", &[])? else { return Ok(None) };
+            is_short &= answer.addresses().len() == 1;
             for address in answer.addresses() {
                 *last.entry(address).or_insert(0) += 1;
             }
         }
-        Ok((last.len() == servers.len() && last.values().all(|times| *times == 1)).then_some(()))
+        Ok((is_short && last.len() == servers.len() && last.values().all(|times| *times == 1)).then_some(()))
     })?;
     found.ok_or_else(|| Verdict::new(Finding::Zone, format!("three answers name {last:?}")))?;
     pool.check()
