@@ -292,6 +292,17 @@ impl Excerpt {
     }
 }
 
+impl Fault {
+    /// Everything but the excerpt in one line, for a log.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let place = self.place.as_ref().map(|place| format!("{}:{}:{}: ", place.file, place.line, place.column));
+        let expected = self.expected.as_ref().map(|expected| format!("; expected {expected}"));
+        let help = self.help.as_ref().map(|help| format!("; {help}"));
+        format!("{}{}{}{}", place.unwrap_or_default(), self.message, expected.unwrap_or_default(), help.unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.severity, self.message)?;
@@ -379,6 +390,14 @@ mod tests {
             shown("a = 1\nbb = 22\n", 11..13),
             "error: wrong\n --> a.toml:2:6\n  |\n2 | bb = 22\n  |      ^^ expected right\n\n1 error"
         );
+    }
+
+    #[test]
+    fn for_a_log_it_is_one_line() {
+        let mut faults = Faults::default();
+        let source = faults.keep("a.toml".into(), "a = 1\nbb = 22\n".into(), Exposure::Shown);
+        faults.warning(Problem::at(Faults::place(source, 11..13), "wrong").expects("right").help("look"));
+        assert_eq!(faults.into_faults().first().unwrap().line(), "a.toml:2:6: wrong; expected right; look");
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Current {
         }
 
         for warning in &config.warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!("{}", warning.line());
         }
         let differences = differences::between(&self.config, &config);
         let changed_tests = differences::changed_tests(&self.config, &config);
