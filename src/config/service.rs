@@ -126,7 +126,7 @@ fn accept(group: &Reader<'_>, faults: &mut Faults) -> Result<Vec<IpNet>, Reporte
     networks.into_iter().collect()
 }
 
-/// A host that does not accept what it prefers would never get it.
+/// A host that does not accept what it prefers never gets it, though it brings it into the group.
 fn check_accepted(preferred: &[ServiceAddress], accept: &[IpNet], mentions: &[Mention], faults: &mut Faults) {
     if accept.is_empty() {
         return;
@@ -138,6 +138,7 @@ fn check_accepted(preferred: &[ServiceAddress], accept: &[IpNet], mentions: &[Me
         let preferred_here = |mention: &&Mention| mention.service == *service && mention.claim != Claim::Floating;
         let Some(mention) = mentions.iter().find(preferred_here) else { continue };
         let problem = Problem::at(mention.place, format!("this host prefers {} and does not accept it", service.address));
-        faults.error(problem.expects("an address within accept").help("add its network to accept, or leave accept empty"));
+        let help = "others serve it and it never comes home: add its network to accept, or leave accept empty";
+        faults.warning(problem.expects("an address within accept").help(help));
     }
 }
