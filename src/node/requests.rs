@@ -141,9 +141,14 @@ impl Node {
             let answer = if held == 0 {
                 Answer::Done { message: "drained: this host serves nothing and stays quiesced; `raisctl resume` ends it".to_owned() }
             } else {
-                let why = format!(
-                    "{held} addresses are still here: nobody else can take them, or a release script is still running; this host stays quiesced (see `raisctl status`)"
-                );
+                let is_frozen = |group: &GroupIndex| self.monitors.get(group).is_some_and(|monitor| monitor.is_frozen(now));
+                let cause = if drain.groups.iter().any(is_frozen) {
+                    "the group is frozen, and nothing moves until `raisctl thaw`"
+                } else {
+                    "nobody else can take it, or a release script is still running"
+                };
+                let addresses = if held == 1 { "1 address is".to_owned() } else { format!("{held} addresses are") };
+                let why = format!("{addresses} still here: {cause}; this host stays quiesced (see `raisctl status`)");
                 Answer::Refused { why }
             };
             actions.push(Action::Reply { token: drain.token, answer });

@@ -273,6 +273,19 @@ fn in_a_frozen_group_nothing_moves_whatever_happens_and_a_thaw_anywhere_ends_it(
 }
 
 #[test]
+fn a_drain_that_a_freeze_holds_up_says_so() {
+    let mut world = started(pool(73));
+    ask(&mut world, 4, freeze(secs(600))).expect("frozen");
+    refused(
+        &mut world,
+        2,
+        Request::Drain { group: None, timeout: secs(3), reason: String::new() },
+        "1 address is still here: the group is frozen",
+    );
+    assert_eq!(world.holders(address(2)), [2]);
+}
+
+#[test]
 fn a_freeze_ends_by_itself() {
     let mut world = started(pool(71));
     ask(&mut world, 4, freeze(secs(10))).expect("frozen");

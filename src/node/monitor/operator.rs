@@ -195,7 +195,7 @@ impl Monitor {
         self.freezing.left(now, self.hosts.live().filter_map(|(_, host)| host.frozen(now)))
     }
 
-    pub(super) fn is_frozen(&self, now: Time) -> bool {
+    pub(crate) fn is_frozen(&self, now: Time) -> bool {
         self.frozen(now).is_some()
     }
 
