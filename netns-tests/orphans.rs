@@ -118,6 +118,8 @@ fn forgotten(stage: &Stage, end: End, survivors: State) -> Outcome {
 
     for host in [1, SPARE] {
         pool.stop(host, LONG)?;
+        // From here on it is not old enough for anybody: whoever knows it and not its end has it served.
+        pool.configure(host, |config| config.group_keys = "orphan_lifetime = \"1h\"\n".to_owned())?;
         if survivors == State::Lost {
             pool.lose_state(host)?;
         }

@@ -39,7 +39,7 @@ pub(super) fn log(group: &str, report: &Report) {
         }
         Report::ConfigurationDiffers { host, keys } => {
             let keys = if keys.is_empty() { "group-wide keys".to_owned() } else { keys.join(", ") };
-            warn!(group, %host, keys, "{keys} of {host} differ from this leader's, whose values rule; compare the [[group]] sections");
+            warn!(group, %host, keys, "{host} has other values than this leader, whose rule: {keys}; compare the [[group]] sections");
         }
         Report::Decided { kind, to, item, epoch, reason } => {
             let verb = match kind {
