@@ -417,6 +417,21 @@ fn each_quick_return_doubles_the_next_wait_up_to_five_minutes_and_status_says_so
 }
 
 #[test]
+fn a_failure_shorter_than_a_heartbeat_is_a_failure() {
+    for phase in 0..10 {
+        let mut world = World::new(84, with_failback(Failback::After(secs(2))));
+        world.boot_all();
+        (1..=4).for_each(|number| test_says(&mut world, number, true));
+        world.run_for(secs(5) + ms(10) * phase);
+        test_says(&mut world, 2, false);
+        world.run_until("taken over", ms(60), |world| world.holders(address(2)) == [4]);
+        test_says(&mut world, 2, true);
+        let took = world.run_until("home", secs(4), |world| world.holders(address(2)) == [2]);
+        assert!(took >= secs(2), "phase {phase}: home after {took:?}");
+    }
+}
+
+#[test]
 fn while_a_host_waits_for_its_own_status_says_for_how_long() {
     let mut world = World::new(81, with_failback(Failback::After(secs(20))));
     world.boot_all();

@@ -169,7 +169,16 @@ impl Host {
         }
         self.frozen_until = head.frozen.map(|left| left_owner.plus(left));
         self.head = head;
+        // Here, and not only with the heartbeat: it may be fit again before that.
+        if !self.is_fit() {
+            self.well_since = None;
+        }
         self.compare(now);
+    }
+
+    /// Whether it says that it can serve.
+    fn is_fit(&self) -> bool {
+        self.head.ok && self.head.settled
     }
 
     fn compare(&mut self, now: Time) {
@@ -592,8 +601,7 @@ impl Hosts {
                 Standing::Live | Standing::Silent | Standing::Left => {}
             }
             if host.is_live() {
-                let fit = host.head.ok && host.head.settled;
-                host.well_since = if fit { host.well_since.or(Some(now)) } else { None };
+                host.well_since = if host.is_fit() { host.well_since.or(Some(now)) } else { None };
                 if !host.whole && now.since(host.incomplete_since) > heartbeat * INCOMPLETE_HEARTBEATS {
                     host.entry.start_over();
                     host.incomplete_since = now;
