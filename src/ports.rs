@@ -9,4 +9,5 @@ pub mod netlink;
 pub mod probe;
 pub mod script;
 
+pub(crate) mod cause;
 mod sys;

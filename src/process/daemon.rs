@@ -24,6 +24,7 @@ use crate::node::event::{Arrival, Event, GroupIndex, Heard, Token};
 use crate::node::{Node, Start};
 use crate::ports::announce::{self, AnnounceChange, Announcer};
 use crate::ports::api::{Api, Asked};
+use crate::ports::cause::in_one_line;
 use crate::ports::dns::Dns;
 use crate::ports::interfaces::Interfaces;
 use crate::ports::multicast::{ControlSockets, Received};
@@ -55,22 +56,13 @@ pub fn run(config_path: &Path, config: Config) -> ExitCode {
     let code = match runtime.block_on(serve(config_path, config)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            tracing::error!("raisd does not start: {}", in_one_line(error.chain()));
+            tracing::error!("raisd does not start: {}", in_one_line(error.as_ref()));
             ExitCode::from(EXIT_CONFIGURATION)
         }
     };
     // What blocks a thread at a dead file server or resolver, as a probe may, is not waited for: everything else has ended.
     runtime.shutdown_background();
     code
-}
-
-/// An error with its causes, without those that its own words name already.
-fn in_one_line<E: std::fmt::Display>(chain: impl Iterator<Item = E>) -> String {
-    chain.map(|error| error.to_string()).fold(String::new(), |line, cause| match line.as_str() {
-        "" => cause,
-        line if line.contains(&cause) => line.to_owned(),
-        line => format!("{line}: {cause}"),
-    })
 }
 
 /// The time line begins so long before the daemon's start: ages that were stored, of orphans and tombstones, reach back
@@ -355,16 +347,5 @@ impl Daemon {
                 None
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_one_line_that_says_nothing_twice() {
-        assert_eq!(in_one_line(["cannot listen: in use; stop it", "in use"].iter()), "cannot listen: in use; stop it");
-        assert_eq!(in_one_line(["cannot begin", "no such device"].iter()), "cannot begin: no such device");
     }
 }

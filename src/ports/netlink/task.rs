@@ -16,6 +16,7 @@ use super::reports::Reports;
 use super::requests::{Lost, Reply, Requests};
 use super::{AddressChange, Command, Limits, NetlinkError, ROUNDS_MAX};
 use crate::node::event::{Event, KernelChange, Mark, Outcome};
+use crate::ports::cause::in_one_line;
 use crate::ports::interfaces::Interfaces;
 
 /// How long a new IPv6 address may take to be told of. It comes from a work queue, usually within a millisecond.
@@ -182,7 +183,7 @@ impl NetlinkTask {
     async fn resync_or_say_why(&mut self) {
         if let Err(error) = self.resync().await {
             self.doubt();
-            let cause = error_chain(&error);
+            let cause = in_one_line(&error);
             tracing::error!(%cause, "cannot follow the kernel's addresses and interfaces; trying again in {} s", RESYNC_DELAY.as_secs());
         }
     }
@@ -228,7 +229,7 @@ impl NetlinkTask {
         let mut open = self.take_batch();
         for _ in 0..ROUNDS_MAX {
             if let Err(error) = self.catch_up().await {
-                let why = error_chain(&error);
+                let why = in_one_line(&error);
                 return self.give_up(open, &format!("the kernel's addresses could not be read: {why}"));
             }
             open = self.round(open).await;
@@ -318,7 +319,7 @@ impl NetlinkTask {
         match Requests::open(self.limits) {
             Ok(requests) => self.requests = requests,
             // The next round finds the old socket closed, and tries again.
-            Err(error) => tracing::error!(cause = error_chain(&error), "cannot open the netlink socket for address changes anew"),
+            Err(error) => tracing::error!(cause = in_one_line(&error), "cannot open the netlink socket for address changes anew"),
         }
         let why_open = lost.to_string();
         asked.into_iter().map(|(open, _)| Open { why_open: why_open.clone(), ..open }).collect()
@@ -342,15 +343,4 @@ async fn due(timer: &mut Option<Pin<Box<Sleep>>>) {
         Some(timer) => timer.await,
         None => std::future::pending().await,
     }
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

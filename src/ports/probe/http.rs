@@ -23,6 +23,7 @@ use super::TestProbe;
 use super::spec::HttpTest;
 use super::tcp::Connector;
 use super::tls::Tls;
+use crate::ports::cause::in_one_line;
 
 /// What the other side finds in its log.
 const AGENT: &str = concat!("raisd/", env!("CARGO_PKG_VERSION"));
@@ -80,7 +81,7 @@ impl HttpProbe {
             Some(tls) => Box::new(tls.connect(stream).await?),
             None => Box::new(stream),
         };
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| in_one_line(&error))?;
         let mut connection = Box::pin(connection.fuse());
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = self.path.clone();
@@ -95,7 +96,7 @@ impl HttpProbe {
             // The connection may end with the answer; asking knows which of the two it was.
             _ = &mut connection => asking.await,
         };
-        let answer = answer.map_err(|error| chain(&error))?;
+        let answer = answer.map_err(|error| in_one_line(&error))?;
         Ok((answer.status(), Leftover { connection, body: answer.into_body() }))
     }
 
@@ -147,18 +148,6 @@ fn server_name(test: &HttpTest, authority: &Authority) -> Result<String, String>
     Ok(host.trim_matches(['[', ']']).to_owned())
 }
 
-/// An error with its causes: hyper's own words alone say little.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// Drives the connection; polled on after its end it stays silent.
 type Driver = Fuse<Connection<TokioIo<Box<dyn Stream>>, Empty<Bytes>>>;
 
@@ -188,7 +177,7 @@ impl Leftover {
     async fn find(&mut self, text: &str) -> Result<(), String> {
         let mut read = Vec::new();
         while let Some(frame) = self.frame().await {
-            let frame = frame.map_err(|error| format!("the body broke off: {}", chain(&error)))?;
+            let frame = frame.map_err(|error| format!("the body broke off: {}", in_one_line(&error)))?;
             // What was searched before need not be searched again, but for a beginning of the text at its end.
             let from = read.len().saturating_sub(text.len());
             let room = BODY_BYTES_MAX - read.len();
