@@ -41,6 +41,13 @@ fn silences(world: &World) -> usize {
     world.count_reports(|_, report| matches!(report, Report::HostSilent { .. }))
 }
 
+/// All boot, each serves its own, and a while passes.
+fn come_up(world: &mut World) {
+    world.boot_all();
+    world.run_until("each serves its own", secs(4), |world| world.is_served(&HOME));
+    world.run_for(secs(5));
+}
+
 #[test]
 fn a_pool_comes_up_from_one_seed() {
     for (seed, order) in [(200, [1, 2, 3, 4]), (201, [4, 3, 2, 1]), (202, [3, 1, 4, 2])] {
@@ -70,9 +77,7 @@ fn one_seed_that_lives_is_enough() {
     // Host 9 is nowhere; everybody starts from it and from another.
     let mut world = World::new(203, (1..=4).map(|number| unicast(usual(number), &[9, 3])));
     world.forbids_doubles = true;
-    world.boot_all();
-    world.run_until("each serves its own", secs(4), |world| world.is_served(&HOME));
-    world.run_for(secs(5));
+    come_up(&mut world);
     world.assert_served(&HOME);
     world.assert_rest(20);
 }
@@ -80,9 +85,7 @@ fn one_seed_that_lives_is_enough() {
 #[test]
 fn hosts_that_were_learnt_outlive_the_seed() {
     let mut world = unicast_pool(204, &[2]);
-    world.boot_all();
-    world.run_until("each serves its own", secs(4), |world| world.is_served(&HOME));
-    world.run_for(secs(5));
+    come_up(&mut world);
     world.forbids_doubles = true;
     world.power_off(2);
     let spare = [(address(1), 1), (address(2), 4), (address(3), 3)];
@@ -98,9 +101,7 @@ fn hosts_that_were_learnt_outlive_the_seed() {
 #[test]
 fn a_host_that_starts_again_finds_the_pool_although_its_seeds_are_dead() {
     let mut world = unicast_pool(205, &[2]);
-    world.boot_all();
-    world.run_until("each serves its own", secs(4), |world| world.is_served(&HOME));
-    world.run_for(secs(5));
+    come_up(&mut world);
     world.power_off(2);
     world.run_for(secs(5));
     world.forbids_doubles = true;
@@ -121,9 +122,7 @@ fn a_host_that_starts_again_finds_the_pool_although_its_seeds_are_dead() {
 #[test]
 fn a_pool_that_lost_its_power_comes_back_although_its_seed_does_not() {
     let mut world = unicast_pool(206, &[2]);
-    world.boot_all();
-    world.run_until("each serves its own", secs(4), |world| world.is_served(&HOME));
-    world.run_for(secs(5));
+    come_up(&mut world);
     for number in 1..=4 {
         world.power_off(number);
     }
@@ -141,9 +140,7 @@ fn a_pool_that_lost_its_power_comes_back_although_its_seed_does_not() {
 #[test]
 fn a_host_without_state_and_without_a_living_seed_is_found_by_the_others() {
     let mut world = unicast_pool(207, &[2]);
-    world.boot_all();
-    world.run_until("each serves its own", secs(4), |world| world.is_served(&HOME));
-    world.run_for(secs(5));
+    come_up(&mut world);
     world.power_off(2);
     world.power_off(3);
     world.run_for(secs(5));
@@ -182,9 +179,7 @@ fn hosts_with_and_without_multicast_form_one_pool() {
     // 1 and 2 have a group address only, 3 has peers as well, 4 has peers only.
     let mut world = World::new(209, [usual(1), usual(2), seeded(usual(3), &[4]), unicast(usual(4), &[2])]);
     world.forbids_doubles = true;
-    world.boot_all();
-    world.run_until("each serves its own", secs(4), |world| world.is_served(&HOME));
-    world.run_for(secs(5));
+    come_up(&mut world);
     world.assert_served(&HOME);
     world.assert_rest(20);
     let way = |by: u8, of: u8| {

@@ -26,6 +26,24 @@ impl Check {
         self.value(value, &root, "")
     }
 
+    /// Every property of the schema is demanded, and a value that was checked has said it.
+    #[allow(dead_code, reason = "not every test program that checks values looks at the schema itself")]
+    pub(crate) fn assert_complete(&self) {
+        let mut count = 0;
+        for (name, definition) in self.schema["$defs"].as_object().unwrap() {
+            let Some(properties) = definition.get("properties") else { continue };
+            let rules = definition.as_object().unwrap();
+            let keys: BTreeSet<&str> = properties.as_object().unwrap().keys().map(String::as_str).collect();
+            let required: BTreeSet<&str> = rules["required"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+            assert_eq!(keys, required, "{name}");
+            for key in keys {
+                assert!(self.met.contains(&property(rules, key)), "no value says {key} of {name}");
+                count += 1;
+            }
+        }
+        assert_eq!(self.met.len(), count);
+    }
+
     /// `place` is where in the whole value. A keyword says nothing of values of another type than its own.
     fn value(&mut self, value: &Value, schema: &Value, place: &str) -> Result<(), String> {
         let rules = schema.as_object().unwrap();
@@ -91,7 +109,7 @@ impl Check {
 }
 
 /// A property by its definition's own list of keys, which is different for each.
-pub(crate) fn property(rules: &Map<String, Value>, key: &str) -> String {
+fn property(rules: &Map<String, Value>, key: &str) -> String {
     format!("{key} of {}", rules["required"])
 }
 

@@ -609,4 +609,4 @@ enum Choice {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

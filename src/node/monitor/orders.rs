@@ -82,30 +82,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::node::monitor::control::tests::{fit, host};
     use crate::node::monitor::control::{AddressRow, Evening, Holder, HostRow};
     use crate::types::item::{Epoch, ItemState};
     use crate::types::policy::{Assign, Failback};
 
-    fn host(number: u8) -> HostId {
-        HostId([10, 0, 0, number].into())
-    }
-
     fn item() -> Item {
         Item::Address([192, 0, 2, 1].into())
-    }
-
-    fn fit() -> HostRow {
-        HostRow {
-            ok: true,
-            ready: true,
-            settled: true,
-            starting: false,
-            duty: Duty::Active,
-            spare: false,
-            utilization: 0,
-            accept: Vec::new(),
-            well_for: Duration::ZERO,
-        }
     }
 
     fn holder(state: ItemState, pinned: bool) -> Holder {

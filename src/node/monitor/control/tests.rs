@@ -10,16 +10,16 @@ mod model;
 mod rules;
 mod wanted;
 
-fn host(number: u8) -> HostId {
+pub(crate) fn host(number: u8) -> HostId {
     HostId([10, 0, 0, number].into())
 }
 
-fn address(number: u8) -> Item {
+pub(crate) fn address(number: u8) -> Item {
     Item::Address([192, 0, 2, number].into())
 }
 
 /// A host that may be given anything, and is not a spare.
-fn fit() -> HostRow {
+pub(crate) fn fit() -> HostRow {
     HostRow {
         ok: true,
         ready: true,

@@ -2,32 +2,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::node::monitor::control::tests::{address, fit, host};
 use crate::node::monitor::control::{AddressRow, Evening};
-use crate::types::host::Duty;
 use crate::types::item::Epoch;
 use crate::types::policy::{Assign, Failback};
-
-fn host(number: u8) -> HostId {
-    HostId([10, 0, 0, number].into())
-}
-
-fn address(number: u8) -> Item {
-    Item::Address([192, 0, 2, number].into())
-}
-
-fn fit() -> HostRow {
-    HostRow {
-        ok: true,
-        ready: true,
-        settled: true,
-        starting: false,
-        duty: Duty::Active,
-        spare: false,
-        utilization: 0,
-        accept: Vec::new(),
-        well_for: Duration::from_secs(3600),
-    }
-}
 
 fn at_home(number: u8) -> (Item, AddressRow) {
     let online = Holder { state: ItemState::Online, epoch: Epoch(5), commanded: false, pinned: false };
