@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use raisd::demo::lab;
 use raisd::demo::plan::Plan;
 use raisd::demo::probes::{Client, PATIENCE};
 
+use crate::firewall;
 use crate::judge::control::Datagrams;
 use crate::judge::kernel::{Holdings, Kernel};
 use crate::judge::place::{LONG, never_doubled, wait_at};
@@ -174,23 +174,5 @@ fn come_back(stage: &Stage, state: State) -> Outcome {
 
 /// A host's kernel drops control messages to its own addresses; those to the group address pass.
 pub(crate) fn drop_unicast(pool: &Pool, number: u8) -> Outcome {
-    let rule = "fib daddr type local udp dport 4242 drop";
-    run_nft(pool, number, "unicast", &format!("chain input {{ type filter hook input priority 0; policy accept; {rule}; }}"))
-}
-
-/// Gives a host's kernel a table of rules.
-pub(crate) fn run_nft(pool: &Pool, number: u8, table: &str, chains: &str) -> Outcome {
-    let path = pool.directory(number).join(format!("{table}.nft"));
-    fs::create_dir_all(pool.directory(number))?;
-    fs::write(&path, format!("table inet {table} {{\n{chains}\n}}\n"))?;
-    let output = pool
-        .topology()
-        .host(number)?
-        .namespace()
-        .output(lab::command("nft").arg("-f").arg(&path))
-        .map_err(|error| Failure::broken(format!("cannot run nft ({error}); install it with: apt-get install nftables")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Failure::broken(format!("nft: {}", String::from_utf8_lossy(&output.stderr))))
+    firewall::add(pool.topology().host(number)?.namespace(), "input", "fib daddr type local udp dport 4242 drop")
 }

@@ -14,11 +14,12 @@ use raisd::demo::probes::{Client, PATIENCE, outages};
 use raisd::demo::querier::FORGOTTEN;
 use serde_json::Value;
 
+use crate::firewall;
 use crate::judge::control::Datagrams;
 use crate::judge::kernel::Kernel;
 use crate::judge::place::{LONG, STILL_HEARTBEATS, never_doubled, stays_still, wait_own};
 use crate::judge::{now, poll_until, within};
-use crate::peers::{drop_unicast, run_nft};
+use crate::peers::drop_unicast;
 use crate::pool::{HostConfig, Pool, service};
 use crate::story::{Failure, Finding, Outcome, Stage, Stories, Verdict};
 
@@ -88,7 +89,7 @@ fn lose(stage: &Stage, unicast: Unicast) -> Outcome {
 
     let vanished = now();
     // Without a word to the switch, which asks who listens when a link fails.
-    run_nft(&pool, HOLDER, "dead", "chain input { type filter hook input priority 0; policy drop; }")?;
+    firewall::add(pool.topology().host(HOLDER)?.namespace(), "input", "drop")?;
     pool.kill(HOLDER)?;
     let bound = HostConfig::spare(4).timeout + BOUND;
     if client.wait_answer(vanished, vanished + bound + PATIENCE, |by| by == Plan(4).name())?.is_none() {

@@ -7,16 +7,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use raisd::demo::log::{Background, Log};
+use raisd::demo::log::{Background, Log, wait_readable};
 use raisd::demo::namespace::Namespace;
 
 use crate::judge::control::Datagrams;
@@ -196,16 +193,7 @@ impl Web {
 }
 
 fn serve(listener: &TcpListener, well: &AtomicBool, stop: &PipeReader) -> io::Result<()> {
-    loop {
-        let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let [_, stopped] = fds;
-        if stopped.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
-            return Ok(());
-        }
+    while wait_readable(listener, stop)? {
         match listener.accept() {
             // Whoever asks and goes away has no answer.
             Ok((stream, _)) => drop(answer(stream, well.load(Ordering::Relaxed))),
@@ -213,6 +201,7 @@ fn serve(listener: &TcpListener, well: &AtomicBool, stop: &PipeReader) -> io::Re
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 fn answer(mut stream: TcpStream, well: bool) -> io::Result<()> {

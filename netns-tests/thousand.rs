@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use raisd::demo::frames::{Frame, Frames};
-use raisd::demo::lab;
 use raisd::demo::plan::Plan;
 
+use crate::firewall;
 use crate::judge::kernel::{Holdings, Kernel};
 use crate::judge::{now, within};
 use crate::pool::{HostConfig, Pool, State, service};
@@ -204,22 +204,9 @@ fn known_in_part(stage: &Stage, loss: Loss) -> Outcome {
 
 /// Has a host's kernel lose a part of the control datagrams that reach it.
 fn lose(pool: &Pool, host: u8, loss: Loss) -> Outcome {
-    let chain = "type filter hook input priority 0; policy accept;";
     let rule = match loss {
         Loss::All => "udp dport 4242 drop".to_owned(),
         Loss::Some => format!("udp dport 4242 numgen random mod 100 < {LOSS_PERCENT} drop"),
     };
-    let rules = format!("table inet lossy {{\n chain input {{\n {chain}\n {rule}\n }}\n}}\n");
-    let path = pool.directory(host).join("lossy.nft");
-    std::fs::write(&path, rules)?;
-    let output = pool
-        .topology()
-        .host(host)?
-        .namespace()
-        .output(lab::command("nft").arg("-f").arg(&path))
-        .map_err(|error| Failure::broken(format!("cannot run nft ({error}); install it with: apt-get install nftables")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Failure::broken(format!("nft: {}", String::from_utf8_lossy(&output.stderr))))
+    firewall::add(pool.topology().host(host)?.namespace(), "input", &rule)
 }

@@ -7,20 +7,19 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSliceMut, PipeReader};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg};
 use nix::sys::time::TimeSpec;
-use raisd::demo::frames::grow_queue;
-use raisd::demo::log::{Background, Log, ObserverError, instant_of};
+use raisd::demo::frames::packet_socket;
+use raisd::demo::log::{Background, Log, ObserverError, instant_of, wait_readable};
 use raisd::demo::plan::{HOSTS_MAX, Mac, Network, Plan};
 use raisd::demo::topology::Topology;
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{SockFilter, Socket};
 
 /// One datagram at one port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +46,7 @@ pub(crate) struct Datagrams {
 impl Datagrams {
     /// Starts to record.
     pub(crate) fn record(topology: &Topology) -> io::Result<Self> {
-        let socket = topology.fabric().run(packet_socket)??;
+        let socket = topology.fabric().run(|| packet_socket(&CONTROL))??;
         let log = Arc::new(Log::new("control messages"));
         let thread = Background::start(&log, move |log, stop| receive(&socket, log, stop))?;
         Ok(Self { log, _thread: thread })
@@ -118,44 +117,26 @@ impl Datagrams {
     }
 }
 
-/// A socket that takes UDP over IPv4 to the port of control messages, of all interfaces of the namespace.
-fn packet_socket() -> io::Result<Socket> {
-    // `tcpdump -d 'ip and udp dst port 4242'`, fragments apart: no control message is one.
-    const FILTER: [SockFilter; 9] = [
-        SockFilter::new(0x28, 0, 0, 12),
-        SockFilter::new(0x15, 0, 6, 0x0800),
-        SockFilter::new(0x30, 0, 0, 23),
-        SockFilter::new(0x15, 0, 4, 17),
-        SockFilter::new(0xb1, 0, 0, 14),
-        SockFilter::new(0x48, 0, 0, 16),
-        SockFilter::new(0x15, 0, 1, 4242),
-        SockFilter::new(0x06, 0, 0, 0x0004_0000),
-        SockFilter::new(0x06, 0, 0, 0),
-    ];
-    // All protocols: the bridge takes the frames of its ports before a socket for one protocol would see them.
-    let all = libc::c_int::from(u16::try_from(libc::ETH_P_ALL).map_or(0, u16::to_be));
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
-    socket.attach_filter(&FILTER)?;
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    grow_queue(&socket)?;
-    Ok(socket)
-}
+/// `tcpdump -d 'ip and udp dst port 4242'`, fragments apart: no control message is one.
+const CONTROL: [SockFilter; 9] = [
+    SockFilter::new(0x28, 0, 0, 12),
+    SockFilter::new(0x15, 0, 6, 0x0800),
+    SockFilter::new(0x30, 0, 0, 23),
+    SockFilter::new(0x15, 0, 4, 17),
+    SockFilter::new(0xb1, 0, 0, 14),
+    SockFilter::new(0x48, 0, 0, 16),
+    SockFilter::new(0x15, 0, 1, 4242),
+    SockFilter::new(0x06, 0, 0, 0x0004_0000),
+    SockFilter::new(0x06, 0, 0, 0),
+];
 
 fn receive(socket: &Socket, log: &Log<Datagram>, stop: &PipeReader) -> io::Result<()> {
-    loop {
-        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let [_, stopped] = fds;
-        if stopped.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
-            return Ok(());
-        }
+    while wait_readable(socket, stop)? {
         while let Some(datagram) = receive_one(socket)? {
             log.extend(datagram);
         }
     }
+    Ok(())
 }
 
 /// The next frame of the queue, if it is at a port of a control network; `None` if the queue is empty.

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, PipeReader};
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,10 +15,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use raisd::demo::frames::grow_queue;
-use raisd::demo::log::{Background, Log, ObserverError};
+use raisd::demo::log::{Background, Log, ObserverError, wait_readable};
 use raisd::demo::namespace::{Intent, Namespace, messages};
 use raisd::demo::plan::{Network, Plan};
 use raisd::demo::topology::Topology;
@@ -221,18 +218,10 @@ impl Recorder {
     }
 
     fn run(&mut self, log: &Log<Change>, stop: &PipeReader) -> io::Result<()> {
-        loop {
-            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let [_, stopped] = fds;
-            if stopped.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
-                return Ok(());
-            }
+        while wait_readable(&self.socket, stop)? {
             self.drain(log)?;
         }
+        Ok(())
     }
 
     /// Reads what is queued. What an overrun queue has lost is found by asking every host for its whole table.

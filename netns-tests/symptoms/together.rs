@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use raisd::demo::lab;
 use raisd::demo::plan::{Network, Plan};
 use raisd::demo::topology::add_address;
 
 use super::{LONG, Reader, Scene};
+use crate::firewall;
 use crate::judge::kernel::Kernel;
 use crate::judge::place::wait_own;
 use crate::judge::{poll_until, within};
@@ -96,12 +96,7 @@ fn between(stage: &Stage, reader: &mut Reader) -> Outcome {
 /// Host 2 lets in only what its firewall knows.
 fn firewall(stage: &Stage, reader: &mut Reader) -> Outcome {
     let mut pool = Pool::build(stage, two())?;
-    let mut nft = lab::command("nft");
-    nft.arg("add table inet filter; add chain inet filter input { type filter hook input priority 0; policy accept; }; add rule inet filter input udp dport 4242 drop");
-    let output = pool.topology().host(2)?.namespace().output(&mut nft)?;
-    if !output.status.success() {
-        return Err(Failure::broken(format!("nft: {}", String::from_utf8_lossy(&output.stderr))));
-    }
+    firewall::add(pool.topology().host(2)?.namespace(), "input", "udp dport 4242 drop")?;
     pool.start_all()?;
     // Both have listened as long as they do, and neither has heard the other in a way that counts.
     let alone = poll_until(within(LONG), || {

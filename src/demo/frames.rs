@@ -15,12 +15,11 @@ use std::time::Instant;
 
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::log::{Background, Log, ObserverError, instant_of};
+use super::log::{Background, Log, ObserverError, instant_of, wait_readable};
 use super::plan::{Mac, Network};
 use super::topology::Topology;
 
@@ -130,7 +129,7 @@ impl Frames {
     /// # Errors
     /// What the kernel says.
     pub fn capture(topology: &Topology) -> io::Result<Self> {
-        let socket = topology.fabric().run(packet_socket)??;
+        let socket = topology.fabric().run(|| packet_socket(&CLAIMS))??;
         let ports = topology.ports(Network::Service);
         let log = Arc::new(Log::new("frames"));
         let thread = Background::start(&log, move |log, stop| receive(&socket, &ports, log, stop))?;
@@ -154,22 +153,26 @@ impl Frames {
     }
 }
 
-/// A socket that takes ARP and ICMPv6 of all interfaces of the namespace.
-fn packet_socket() -> io::Result<Socket> {
-    // `tcpdump -d 'arp or (ip6 and ip6[6] == 58)'`: neither the client's packets nor control messages fill the queue.
-    const FILTER: [SockFilter; 7] = [
-        SockFilter::new(0x28, 0, 0, 12),
-        SockFilter::new(0x15, 3, 0, 0x0806),
-        SockFilter::new(0x15, 0, 3, 0x86dd),
-        SockFilter::new(0x30, 0, 0, 20),
-        SockFilter::new(0x15, 0, 1, 58),
-        SockFilter::new(0x06, 0, 0, 0x0004_0000),
-        SockFilter::new(0x06, 0, 0, 0),
-    ];
+/// `tcpdump -d 'arp or (ip6 and ip6[6] == 58)'`: neither the client's packets nor control messages fill the queue.
+const CLAIMS: [SockFilter; 7] = [
+    SockFilter::new(0x28, 0, 0, 12),
+    SockFilter::new(0x15, 3, 0, 0x0806),
+    SockFilter::new(0x15, 0, 3, 0x86dd),
+    SockFilter::new(0x30, 0, 0, 20),
+    SockFilter::new(0x15, 0, 1, 58),
+    SockFilter::new(0x06, 0, 0, 0x0004_0000),
+    SockFilter::new(0x06, 0, 0, 0),
+];
+
+/// A socket that takes what a filter passes, with the time of its arrival, of all interfaces of the namespace.
+///
+/// # Errors
+/// What the kernel says.
+pub fn packet_socket(filter: &[SockFilter]) -> io::Result<Socket> {
     // All protocols: the bridge takes the frames of its ports before a socket for one protocol would see them.
     let all = libc::c_int::from(u16::try_from(libc::ETH_P_ALL).map_or(0, u16::to_be));
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
-    socket.attach_filter(&FILTER)?;
+    socket.attach_filter(filter)?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     grow_queue(&socket)?;
     Ok(socket)
@@ -188,19 +191,12 @@ pub fn grow_queue(socket: &impl AsFd) -> io::Result<()> {
 }
 
 fn receive(socket: &Socket, ports: &BTreeMap<u32, String>, log: &Log<Frame>, stop: &PipeReader) -> io::Result<()> {
-    loop {
-        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if fds.iter().any(|fd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))) {
-            return Ok(());
-        }
+    while wait_readable(socket, stop)? {
         while let Some(frame) = receive_one(socket, ports)? {
             log.extend(frame);
         }
     }
+    Ok(())
 }
 
 /// The next frame of the queue, if it is one of ours; `None` if the queue is empty.

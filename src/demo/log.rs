@@ -7,10 +7,13 @@
 
 use std::io;
 use std::io::{PipeReader, PipeWriter};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::time::TimeSpec;
 
 /// An observer has stopped, and why. What it has not seen says nothing.
@@ -153,6 +156,20 @@ pub fn instant_of(stamp: TimeSpec) -> Instant {
     let (now, wall) = (Instant::now(), SystemTime::now());
     let age = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(Duration::from(stamp));
     now.checked_sub(age).unwrap_or(now)
+}
+
+/// Waits until there is something to read. `false`: the observer is to stop.
+///
+/// # Errors
+/// What the kernel says.
+pub fn wait_readable(source: &impl AsFd, stop: &PipeReader) -> io::Result<bool> {
+    let mut fds = [PollFd::new(source.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let [_, stopped] = fds;
+    Ok(!stopped.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
 }
 
 #[cfg(test)]
