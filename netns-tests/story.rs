@@ -196,7 +196,8 @@ fn twice_at_most(title: &str, tell: impl Fn() -> Result<(), String>) -> Result<(
     fs::rename(logs_of(title), &kept)?;
     match tell() {
         Ok(()) => {
-            eprintln!("unsteady: {title}: failed at first, see {}: {first}", kept.display());
+            // The harness has begun a line.
+            eprintln!("\nunsteady: {title}: failed at first, see {}: {first}", kept.display());
             Ok(())
         }
         Err(second) => Err(Failed::from(format!("{second}\nand the first time: {first}"))),
