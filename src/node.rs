@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::action::{Action, Report, StoredGroup};
 use self::event::{Event, GroupIndex, KernelChange, Link, Mark, OpId, Outcome, Token};
 use self::health::Probed;
@@ -33,7 +35,7 @@ use crate::types::time::Time;
 use crate::types::view::{SelfView, View};
 
 /// What a start of the daemon brings along.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Start {
     /// Drawn for this start.
     pub boot: BootId,
@@ -48,7 +50,7 @@ pub struct Start {
 }
 
 /// How the process is to end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Ending {
     Running,
     Stopping { code: u8 },
@@ -56,7 +58,7 @@ enum Ending {
 }
 
 /// Whether this start of the daemon has had a control network yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Reach {
     /// The networks have not all been looked at.
     Unknown,
@@ -67,7 +69,7 @@ enum Reach {
 }
 
 /// This host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     identity: Identity,
     monitors: BTreeMap<GroupIndex, Monitor>,

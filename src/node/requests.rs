@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Node;
 use super::action::{Action, Report};
 use super::event::{Answer, GroupIndex, Outcome, Request, Token};
@@ -18,7 +20,7 @@ use crate::types::time::Time;
 const LEADER_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// A drain that is waited for.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Drain {
     token: Token,
     groups: Vec<GroupIndex>,
@@ -314,7 +316,7 @@ struct Order {
 }
 
 /// A request that waits for one or more groups.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Gathering {
     /// How many groups have not answered yet.
     left: usize,
