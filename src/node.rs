@@ -49,6 +49,19 @@ pub struct Start {
     pub kernel: Vec<KernelChange>,
 }
 
+/// A host at one start of its daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StartedHost<'a> {
+    /// Its id.
+    pub host: HostId,
+    /// What it calls itself.
+    pub name: &'a str,
+    /// Drawn for this start.
+    pub boot: BootId,
+    /// Counts its starts.
+    pub incarnation: Incarnation,
+}
+
 /// How the process is to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Ending {
@@ -241,6 +254,13 @@ impl Node {
     #[must_use]
     pub fn id(&self) -> HostId {
         self.identity.id
+    }
+
+    /// Who this host is, at this start.
+    #[must_use]
+    pub fn identity(&self) -> StartedHost<'_> {
+        let Identity { id, boot, incarnation, host, .. } = &self.identity;
+        StartedHost { host: *id, name: &host.name, boot: *boot, incarnation: *incarnation }
     }
 
     /// What a host calls itself, as far as it is known in that group, or in any.

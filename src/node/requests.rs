@@ -195,7 +195,9 @@ impl Node {
     }
 
     /// Says why, from the tables that decide.
-    fn explain(&self, now: Time, group: Option<&str>, subject: String) -> Answer {
+    /// Why an address or host is where it is or how it is: [`Answer::Explained`], or why not. Changes nothing.
+    #[must_use]
+    pub fn explain(&self, now: Time, group: Option<&str>, subject: String) -> Answer {
         let groups = match self.groups(group) {
             Ok(groups) => groups,
             Err(refused) => return refused,
