@@ -11,6 +11,7 @@ pub(crate) mod monitor;
 mod reload;
 mod requests;
 pub mod simulate;
+pub mod transcript;
 pub(crate) mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
