@@ -164,8 +164,7 @@ impl Writer {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory).map_err(io_error("cannot create", &self.directory))?;
         let number = self.complete.last_key_value().map_or(1, |(number, _)| number + 1);
         let path = path(&self.directory, number);
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io_error("cannot create", &path))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io_error("cannot create", &path))?;
         // From here on it counts, however much of it there will be.
         self.complete.insert(number, bytes);
         file.write_all(&head).map_err(io_error("cannot write", &path))?;
