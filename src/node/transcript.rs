@@ -9,6 +9,7 @@
 
 mod actions;
 mod answers;
+mod brief;
 mod events;
 mod policies;
 mod records;
@@ -109,6 +110,41 @@ pub fn event(event: &Event, names: &Names) -> Vec<String> {
 #[must_use]
 pub fn action(action: &Action, names: &Names) -> Vec<String> {
     actions::lines(action, names)
+}
+
+/// The same, with messages in short: without what is as usual, and without digests, boots and versions.
+#[must_use]
+pub fn event_in_short(event: &Event, names: &Names) -> Vec<String> {
+    match event {
+        Event::Heard(heard) => events::heard_in_short(heard, names),
+        Event::Timeout
+        | Event::Finished { .. }
+        | Event::Tested { .. }
+        | Event::Loaded { .. }
+        | Event::Kernel(_)
+        | Event::Asked { .. }
+        | Event::Reloaded(_)
+        | Event::Stopped => self::event(event, names),
+    }
+}
+
+/// The same, with messages in short.
+#[must_use]
+pub fn action_in_short(action: &Action, names: &Names) -> Vec<String> {
+    match action {
+        Action::Send { group, message, unicast } => actions::send_in_short(*group, message, unicast, names),
+        Action::AddAddress { .. }
+        | Action::RemoveAddress { .. }
+        | Action::Announce { .. }
+        | Action::RunScript { .. }
+        | Action::PublishZone { .. }
+        | Action::StoreGroup { .. }
+        | Action::StoreIncarnation { .. }
+        | Action::Report { .. }
+        | Action::Reply { .. }
+        | Action::EndGroup { .. }
+        | Action::Exit { .. } => self::action(action, names),
+    }
 }
 
 /// What one host tells another.

@@ -3,8 +3,9 @@
 //! Owns nothing. Called by the transcript.
 
 use super::words::{count, duty, indented, list, printable};
-use super::{Names, answers, records, reports};
+use super::{Names, answers, brief, records, reports};
 use crate::node::action::{Action, ScriptJob, StoredGroup, StoredPeer, Unicast};
+use crate::node::event::GroupIndex;
 use crate::types::message::{Message, MessageKind};
 use crate::types::view::{NameserverView, WithheldView, ZoneView};
 
@@ -25,13 +26,7 @@ pub(super) fn lines(action: &Action, names: &Names) -> Vec<String> {
         }
         Action::Send { group, message, unicast } => {
             let mut lines = vec![format!("send {}{}", kind(message), names.of_group(*group))];
-            let Unicast { whole, opening } = unicast;
-            if !whole.is_empty() {
-                lines.push(format!("  also by unicast to {}", list(whole)));
-            }
-            if !opening.is_empty() {
-                lines.push(format!("  its first datagram also by unicast to {}", list(opening)));
-            }
+            lines.extend(indented(destinations(unicast)));
             lines.extend(indented(message.records.iter().flat_map(|record| records::lines(record, names))));
             lines
         }
@@ -54,6 +49,25 @@ pub(super) fn lines(action: &Action, names: &Names) -> Vec<String> {
         Action::EndGroup { group } => vec![format!("the group has ended{}", names.of_group(*group))],
         Action::Exit { code } => vec![format!("end the process with exit code {code}")],
     }
+}
+
+pub(super) fn send_in_short(group: GroupIndex, message: &Message, unicast: &Unicast, names: &Names) -> Vec<String> {
+    let mut lines = vec![format!("send {}{}", kind(message), names.of_group(group))];
+    lines.extend(indented(destinations(unicast)));
+    lines.extend(indented(message.records.iter().map(|record| brief::line(record, names))));
+    lines
+}
+
+fn destinations(unicast: &Unicast) -> Vec<String> {
+    let Unicast { whole, opening } = unicast;
+    let mut lines = Vec::new();
+    if !whole.is_empty() {
+        lines.push(format!("also by unicast to {}", list(whole)));
+    }
+    if !opening.is_empty() {
+        lines.push(format!("its first datagram also by unicast to {}", list(opening)));
+    }
+    lines
 }
 
 fn kind(message: &Message) -> String {

@@ -3,14 +3,14 @@
 //! Owns nothing. Called by the transcript.
 
 use super::words::{boot, count, indented, list, printable, span};
-use super::{Names, policies, records};
+use super::{Names, brief, policies, records};
 use crate::node::event::{
     Arrival, Event, GroupPlace, Heard, KernelChange, Link, LoadSample, Mark, Outcome, Reload, Request, TestResult, Way,
 };
 
 pub(super) fn lines(event: &Event, names: &Names) -> Vec<String> {
     match event {
-        Event::Timeout => vec!["the time it asked for has come".to_owned()],
+        Event::Timeout => vec!["its deadline has come".to_owned()],
         Event::Heard(heard) => self::heard(heard, names),
         Event::Finished { op, outcome } => vec![match outcome {
             Outcome::Done => format!("operation {} is done", op.0),
@@ -50,6 +50,28 @@ fn heard(heard: &Heard, names: &Names) -> Vec<String> {
         format!("hears {}{}: {number} of {start}, by {way} on network {network}{again}", names.host(sender.host), names.of_group(*group));
     let mut lines = vec![head];
     lines.extend(indented(records.iter().flat_map(|record| records::lines(record, names))));
+    lines
+}
+
+pub(super) fn heard_in_short(heard: &Heard, names: &Names) -> Vec<String> {
+    let Heard { group, network, way, sender, number, arrival, records } = heard;
+    let way = match way {
+        Way::Multicast => "",
+        Way::Unicast => ", by unicast",
+    };
+    let again = match arrival {
+        Arrival::First => "",
+        Arrival::Again => ", a second time",
+    };
+    let number = if *number == u64::MAX { "the last datagram".to_owned() } else { format!("datagram {number}") };
+    let head = format!(
+        "hears {number} of {}, start {}, on network {network}{}{way}{again}",
+        names.host(sender.host),
+        sender.incarnation,
+        names.of_group(*group)
+    );
+    let mut lines = vec![head];
+    lines.extend(indented(records.iter().map(|record| brief::line(record, names))));
     lines
 }
 

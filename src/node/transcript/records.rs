@@ -257,7 +257,7 @@ fn verdict(record: &VerdictRecord, names: &Names) -> String {
     )
 }
 
-fn refusal(why: Refusal) -> &'static str {
+pub(super) fn refusal(why: Refusal) -> &'static str {
     match why {
         Refusal::Unknown => "nobody knows the item",
         Refusal::Frozen => "the group is frozen",
@@ -274,7 +274,7 @@ fn refusal(why: Refusal) -> &'static str {
     }
 }
 
-fn freeze(freeze: &Freeze, names: &Names) -> String {
+pub(super) fn freeze(freeze: &Freeze, names: &Names) -> String {
     let Freeze { number, by, left } = freeze;
     if left.is_zero() {
         format!("freeze {number} of {}: thawed", names.host(*by))
