@@ -95,6 +95,12 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     load_file(path, &Environment::System)
 }
 
+/// Where a daemon with this configuration keeps its state; where it does by default, if the file cannot be read or is wrong.
+#[must_use]
+pub fn state_dir(path: &Path) -> PathBuf {
+    load(path).map_or_else(|_| PathBuf::from(host::STATE_DIR), |config| config.state_dir)
+}
+
 fn load_file(path: &Path, environment: &Environment) -> Result<Config, ConfigErrors> {
     let name = path.display().to_string();
     let mut faults = Faults::default();

@@ -10,6 +10,7 @@ pub mod events;
 pub mod explain;
 pub mod keys;
 mod names;
+pub mod past;
 pub mod recordings;
 pub mod replay;
 pub mod simulate;
