@@ -45,6 +45,7 @@ mod planned;
 mod pool;
 mod querier;
 mod quiesce;
+mod recorder;
 mod reload;
 mod restarts;
 mod rule;
@@ -108,6 +109,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         planned::trials(&stories),
         querier::trials(&stories),
         quiesce::trials(&stories),
+        recorder::trials(&stories),
         reload::trials(&stories),
         restarts::trials(&stories),
         rule::trials(&stories),
