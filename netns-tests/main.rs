@@ -47,6 +47,7 @@ mod querier;
 mod quiesce;
 mod recorder;
 mod reload;
+mod report;
 mod restarts;
 mod rule;
 mod scene;
@@ -111,6 +112,7 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         quiesce::trials(&stories),
         recorder::trials(&stories),
         reload::trials(&stories),
+        report::trials(&stories),
         restarts::trials(&stories),
         rule::trials(&stories),
         scripts::trials(&stories),
