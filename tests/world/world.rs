@@ -100,7 +100,7 @@ pub(crate) struct World {
     at_once: (Time, u32),
     token: u64,
     double_since: BTreeMap<IpAddr, Time>,
-    transcript: Transcript,
+    pub(crate) transcript: Transcript,
 }
 
 impl Drop for World {
