@@ -25,9 +25,12 @@ impl World {
     pub(crate) fn handle(&mut self, number: Number, event: Event) {
         self.transcript.event(self.now, number, &event);
         let now = self.now;
-        let machine = self.machine(number);
+        let machine = self.machines.get_mut(&number).expect("such a machine");
         let local = machine.local(now);
         let Some(node) = machine.node.as_mut() else { return };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.happened(number, local, node, std::slice::from_ref(&event));
+        }
         let actions = node.handle(local, event);
         self.perform(number, actions);
     }
@@ -38,14 +41,20 @@ impl World {
             self.transcript.event(self.now, number, event);
         }
         let now = self.now;
-        let machine = self.machine(number);
+        let machine = self.machines.get_mut(&number).expect("such a machine");
         let local = machine.local(now);
         let Some(node) = machine.node.as_mut() else { return };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.happened(number, local, node, &events);
+        }
         let actions = node.handle_all(local, events);
         self.perform(number, actions);
     }
 
     pub(crate) fn perform(&mut self, number: Number, actions: Vec<Action>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.decided(number, &actions);
+        }
         let machine = self.machine(number);
         let deadline = machine.node.as_ref().and_then(Node::deadline).map(|deadline| machine.global(deadline));
         if machine.deadline != deadline {

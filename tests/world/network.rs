@@ -113,7 +113,7 @@ impl World {
         let (sent, kind) = (self.now, message.kind);
         let machine = self.machine(from);
         machine.infos_sent += u64::from(message.kind == MessageKind::Info);
-        let place = &machine.places[&group];
+        let (place, place_number) = (&machine.places[&group], group);
         let group = Rc::clone(&place.name);
         let sender = Sender { host: machine.id(), incarnation: message.incarnation, boot: place.boot };
         let is_farewell = message
@@ -126,6 +126,12 @@ impl World {
         if self.watched.is_some() {
             let members_max = datagrams.iter().map(|records| datagrams::weigh_all(records)).max().unwrap_or_default();
             self.note(from, What::Sent { kind, datagrams: datagrams.len(), members_max });
+        }
+        if let Some(recorder) = &mut self.recorder {
+            let number = self.machines[&from].number;
+            let count = u64::try_from(datagrams.len()).expect("few datagrams");
+            let numbers = if is_farewell { (u64::MAX, u64::MAX) } else { (number + 1, number + count) };
+            recorder.sent(from, place_number, sender.boot, numbers);
         }
         for (index, records) in datagrams.into_iter().enumerate() {
             let machine = self.machine(from);

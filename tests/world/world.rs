@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use raisd::node::Node;
-use raisd::node::action::Report;
-use raisd::node::event::{Event, GroupPlace, KernelChange, Mark, OpId, Reload, Request, Token, Way};
+use raisd::node::action::{Action, Report};
+use raisd::node::event::{Event, GroupIndex, GroupPlace, KernelChange, Mark, OpId, Reload, Request, Token, Way};
+use raisd::node::{Node, Start};
 use raisd::types::host::BootId;
 use raisd::types::item::ServiceAddress;
 use raisd::types::policy::NodePolicy;
@@ -65,6 +65,18 @@ pub(crate) const NETWORKS: u8 = 2;
 /// More events than this at one moment are a spin.
 const EVENTS_AT_ONCE_MAX: u32 = 200_000;
 
+/// Keeps what nodes are told and say.
+pub(crate) trait Recorder {
+    /// A node is about to start.
+    fn begin(&mut self, machine: Number, at: Time, policy: &NodePolicy, start: &Start);
+    /// A node is about to be told this.
+    fn happened(&mut self, machine: Number, at: Time, node: &Node, events: &[Event]);
+    /// It has said this.
+    fn decided(&mut self, machine: Number, actions: &[Action]);
+    /// Datagrams with these numbers went out for it.
+    fn sent(&mut self, machine: Number, group: GroupIndex, boot: BootId, numbers: (u64, u64));
+}
+
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) machines: BTreeMap<Number, Machine>,
@@ -87,6 +99,7 @@ pub(crate) struct World {
     pub(crate) capture: Option<Vec<Datagram>>,
     /// What onlookers see, if there are any. They judge, so the world does not.
     pub(crate) watched: Option<Vec<(Time, Seen)>>,
+    pub(crate) recorder: Option<Box<dyn Recorder>>,
     /// Everything that was reported, with the time and the host.
     pub(crate) reports: Vec<(Time, Number, Report)>,
     /// How long two machines had an address, and how long none had it.
@@ -131,6 +144,7 @@ impl World {
             forbids_doubles: false,
             capture: None,
             watched: None,
+            recorder: None,
             reports: Vec::new(),
             doubles: BTreeMap::new(),
             transcript: Transcript::new(),
@@ -187,9 +201,12 @@ impl World {
         let boot = self.draw_boot();
         let now = self.now;
         self.frozen.remove(&number);
-        let machine = self.machine(number);
+        let machine = self.machines.get_mut(&number).expect("such a machine");
         assert!(machine.node.is_none(), "h{number} runs already");
         let start = machine.prepare_start(now, boot);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin(number, machine.local(now), &machine.policy, &start);
+        }
         let (node, actions) = Node::start(machine.local(now), &machine.policy, start);
         machine.node = Some(node);
         machine.zone = None;
