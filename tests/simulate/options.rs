@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::run::{self, Batch};
 use crate::schedule::Schedule;
 use crate::setting::Size;
+use crate::situation;
 
 /// What is to be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Options {
     /// One schedule, told in full.
     one: Option<u64>,
     failures_max: usize,
+    /// Only the table of the situations in which two hosts may hold an address.
+    situations: bool,
 }
 
 /// Why a command line is refused.
@@ -30,7 +33,7 @@ pub(crate) enum OptionsError {
 impl Options {
     pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, OptionsError> {
         let size = Size { hosts: 8, addresses: 0, lasts: Duration::from_secs(60) };
-        let mut options = Self { from: 1, seeds: 1000, size, one: None, failures_max: 1 };
+        let mut options = Self { from: 1, seeds: 1000, size, one: None, failures_max: 1, situations: false };
         while let Some(argument) = arguments.next() {
             let mut number = |least: u64, most: u64| {
                 let number = arguments.next().and_then(|text| text.parse::<u64>().ok());
@@ -43,6 +46,7 @@ impl Options {
                 "--hosts" => options.size.hosts = u16::try_from(number(1, 1024)?).expect("in its bounds"),
                 "--addresses" => options.size.addresses = u16::try_from(number(0, 32_000)?).expect("in its bounds"),
                 "--seconds" => options.size.lasts = Duration::from_secs(number(10, 86_400)?),
+                "--situations" => options.situations = true,
                 "--failures" => options.failures_max = usize::try_from(number(1, 10_000)?).expect("in its bounds"),
                 _ => return Err(OptionsError::Unknown(argument)),
             }
@@ -51,6 +55,10 @@ impl Options {
     }
 
     pub(crate) fn run(self) -> ExitCode {
+        if self.situations {
+            print!("{}", situation::table());
+            return ExitCode::SUCCESS;
+        }
         if let Some(seed) = self.one {
             return self.run_one(seed);
         }

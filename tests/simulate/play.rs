@@ -14,11 +14,11 @@ use raisd::types::explanation::RuleWord;
 use raisd::types::time::Time;
 
 use self::end::End;
-use crate::checkers::{Checkers, Judgement};
+use crate::checkers::{Checkers, Judgement, bounds};
 use crate::fault::Fault;
 use crate::machine::{KernelMood, Number, ScriptMood};
 use crate::network::Weather;
-use crate::schedule::Schedule;
+use crate::schedule::{FRESH, Schedule};
 use crate::seen::Seen;
 use crate::situation::Situation;
 use crate::tally::Tally;
@@ -40,6 +40,8 @@ pub(crate) struct Play<'a> {
     /// Hosts that are told to be overloaded, in percent.
     loads: BTreeMap<Number, u32>,
     scratch: Vec<(Time, Seen)>,
+    /// What the world does behind everybody's back, to see whether the checkers notice.
+    pub(crate) sabotage: Option<(Time, fn(&mut World))>,
 }
 
 impl<'a> Play<'a> {
@@ -62,6 +64,7 @@ impl<'a> Play<'a> {
             ended: 0,
             loads: BTreeMap::new(),
             scratch: Vec::new(),
+            sabotage: None,
         }
     }
 
@@ -92,12 +95,28 @@ impl<'a> Play<'a> {
             self.look()?;
         }
         self.judge_rest()?;
+        self.judge_memory()?;
         self.checkers.end(self.world.now, &self.truth)
+    }
+
+    fn judge_memory(&self) -> Judgement {
+        let hosts = self.world.machines.len();
+        let addresses = self.schedule.setting.addresses().len() + usize::from(FRESH);
+        for (number, machine) in &self.world.machines {
+            let Some(node) = &machine.node else { continue };
+            for group in &node.view(machine.local(self.world.now)).groups {
+                bounds::judge_memory(*number, group, hosts, addresses)?;
+            }
+        }
+        Ok(())
     }
 
     fn run_until(&mut self, until: Time) -> Judgement {
         while self.world.step(until) {
             self.look()?;
+            if let Some((_, act)) = self.sabotage.take_if(|(at, _)| *at <= self.world.now) {
+                act(&mut self.world);
+            }
         }
         self.world.now = until;
         Ok(())

@@ -10,6 +10,9 @@ use crate::machine::Number;
 use crate::setting::{Setting, Size};
 use crate::setup;
 
+/// Addresses that reloads may bring in besides those of the setting.
+pub(crate) const FRESH: u16 = 4;
+
 /// A pool and what befalls it.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Schedule {
@@ -238,7 +241,7 @@ impl Drawing<'_> {
             }
             7 => self.add(at, Fault::Reloads { host, edit: Edit::TakesOut(address) }),
             8 => {
-                let fresh = setup::address(u16::try_from(self.dice.below(4)).expect("small") + 1);
+                let fresh = setup::address(u16::try_from(self.dice.below(u64::from(FRESH))).expect("small") + 1);
                 let address = self.dice.pick(&[address, fresh]);
                 self.add(at, Fault::Reloads { host, edit: Edit::Adds(address) });
             }

@@ -50,7 +50,8 @@ impl Setting {
         let is_large = size.hosts > 16;
         let heartbeat = Duration::from_millis(match dice.below(20) {
             0 if !is_large => 100,
-            0..=11 if !is_large => 250,
+            1..=6 if !is_large => 250,
+            7..=13 if !is_large => 500,
             _ => 1000,
         });
         let failback = dice.pick(&[Failback::After(Duration::ZERO), Failback::After(Duration::from_secs(5)), Failback::Never]);
@@ -71,7 +72,7 @@ impl Setting {
     }
 
     fn draw_members(&mut self, dice: &mut Dice, size: Size) {
-        let floating = if size.hosts < 3 || dice.chance(50) { 0 } else { u16::try_from(dice.below(3)).expect("small") };
+        let floating = if size.hosts < 3 || dice.chance(50) { 0 } else { u16::try_from(dice.below(7)).expect("small") };
         let mut addresses = (0..if size.addresses == 0 { size.hosts * 2 } else { size.addresses }).map(setup::one_of_many);
         self.floating = addresses.by_ref().take(usize::from(floating)).collect();
         for number in 1..=size.hosts {

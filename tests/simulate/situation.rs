@@ -63,6 +63,16 @@ impl Situation {
     }
 }
 
+/// The table in the form of the documents.
+pub(crate) fn table() -> String {
+    let mut text = "| two hosts may hold an address during | and at most so long after its end |\n|---|---|\n".to_owned();
+    for situation in Situation::ALL {
+        let (timeouts, heartbeats) = situation.bound();
+        text.push_str(&format!("| {} | {timeouts} timeouts + {heartbeats} heartbeats, and the release script |\n", situation.words()));
+    }
+    text
+}
+
 /// One time that a situation was given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Period {
@@ -128,11 +138,6 @@ impl Situations {
             }
         }
         (covered < end).then_some(covered)
-    }
-
-    /// Which situations were given at any time up to then.
-    pub(crate) fn given(&self) -> impl Iterator<Item = Situation> {
-        self.periods.iter().map(|period| period.situation)
     }
 }
 

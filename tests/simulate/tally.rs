@@ -17,7 +17,7 @@ pub(crate) struct Tally {
 }
 
 /// What the gate's run must have seen.
-const RULES: [&str; 44] = [
+const RULES: [&str; 43] = [
     "acquire not answered or failed: back-off",
     "address found and taken over",
     "address found unmarked at start",
@@ -51,7 +51,6 @@ const RULES: [&str; 44] = [
     "queue full",
     "rebalanced",
     "relayed only",
-    "released: duplicate id",
     "released: stopped",
     "released: test failed",
     "released although something failed",
@@ -83,7 +82,8 @@ impl Tally {
             | What::On { .. }
             | What::Off { .. }
             | What::Announced { .. }
-            | What::Sent { .. } => {}
+            | What::Sent { .. }
+            | What::Packed { .. } => {}
         }
     }
 

@@ -9,7 +9,7 @@ use raisd::node::event::Mark;
 use raisd::types::host::{Duty, Role};
 use raisd::types::item::{Epoch, Item};
 use raisd::types::message::CommandKind;
-use raisd::types::policy::{AllFailed, Failback};
+use raisd::types::policy::Failback;
 use raisd::types::time::Time;
 
 use crate::machine::Number;
@@ -71,7 +71,6 @@ pub(crate) struct Truth {
     /// The longest that scripts of one handover may take; zero without scripts.
     pub(crate) script_timeout: Duration,
     pub(crate) failback: Failback,
-    pub(crate) all_failed: AllFailed,
     pub(crate) hosts: BTreeMap<Number, HostTruth>,
     /// Who has each address on its interface, and whose it is.
     pub(crate) on: BTreeMap<IpAddr, BTreeMap<Number, Mark>>,
@@ -119,7 +118,6 @@ impl Truth {
             timeout: setting.timeout,
             script_timeout: if setting.scripts { setting.script_timeout } else { Duration::ZERO },
             failback: setting.failback,
-            all_failed: AllFailed::Release,
             hosts: setting.members.iter().map(|member| (member.number, host(member))).collect(),
             on: BTreeMap::new(),
             calm_since: Time::START,
@@ -160,6 +158,7 @@ impl Truth {
             What::Reported(report) => self.read(now, seen.host, report),
             What::Announced { .. }
             | What::Sent { .. }
+            | What::Packed { .. }
             | What::Answers { .. }
             | What::PassedOn(_)
             | What::CameByUnicast

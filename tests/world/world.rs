@@ -438,6 +438,9 @@ impl World {
     pub(crate) fn arrive_at(&mut self, to: Number, due: Due) {
         let thaws = self.thaws(to);
         if thaws > self.now {
+            if matches!(due, Due::Event { event: Event::Finished { .. }, .. }) {
+                self.note(to, What::LateAnswer);
+            }
             match self.machine(to).waking {
                 Waking::OneByOne => self.enqueue(thaws.since(self.now), due),
                 Waking::AtOnce { .. } => self.machine(to).waiting.push(due),

@@ -1,9 +1,11 @@
-//! Messages stay within their bounds: few, and small.
+//! What a host says and remembers stays within its bounds: messages few and small, hosts and addresses those that there are.
 
 use std::collections::BTreeMap;
 
 use raisd::types::message::MessageKind;
 use raisd::types::time::Time;
+use raisd::types::view::GroupView;
+use raisd::wire::DATAGRAM_BYTES_MAX;
 
 use super::{Judgement, object};
 use crate::machine::Number;
@@ -33,6 +35,11 @@ struct Window {
 
 impl Bounds {
     pub(crate) fn see(&mut self, now: Time, seen: &Seen, truth: &Truth) -> Judgement {
+        if let What::Packed { bytes_max } = &seen.what
+            && *bytes_max > DATAGRAM_BYTES_MAX
+        {
+            return object("bounds", format!("h{} sends a datagram of {bytes_max} bytes", seen.host));
+        }
         let What::Sent { kind, members_max, .. } = &seen.what else { return Ok(()) };
         if *members_max > MEMBERS_MAX {
             return object("bounds", format!("h{} sends a datagram of {members_max} members", seen.host));
@@ -58,4 +65,13 @@ impl Bounds {
         }
         Ok(())
     }
+}
+
+/// What a host remembers: no more hosts and addresses than there have ever been.
+pub(crate) fn judge_memory(host: Number, group: &GroupView, hosts: usize, addresses: usize) -> Judgement {
+    let (knows_hosts, knows_addresses) = (group.hosts.len(), group.addresses.len());
+    if knows_hosts > hosts || knows_addresses > addresses {
+        return object("bounds", format!("h{host} knows {knows_hosts} hosts of {hosts} and {knows_addresses} addresses of {addresses}"));
+    }
+    Ok(())
 }
