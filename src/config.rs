@@ -7,7 +7,8 @@
 //! ```text
 //!   tree       TOML and includes to values with places         fault      what is wrong, and how it is shown
 //!   schema     every key, its form, default and meaning        reader     takes keys out of a table, finds the unknown ones
-//!   host  group  service  zone  name_server  probe  key        what the keys mean
+//!   host  group  service  zone  name_server  probe  key
+//!   recorder   what the keys mean
 //!   ahead      keys whose mechanism this version has not
 //!   relation   what must hold between groups and host          defaults   `raisd check --defaults`
 //! ```
@@ -23,6 +24,7 @@ mod key;
 mod name_server;
 mod probe;
 mod reader;
+mod recorder;
 mod relation;
 mod scalar;
 mod schema;
@@ -47,7 +49,7 @@ use self::name_server::NameServer;
 use self::probe::Probes;
 use self::reader::Reader;
 use self::relation::Networks;
-use self::schema::{DNS, GROUP, HOST, ROOT};
+use self::schema::{DNS, GROUP, HOST, RECORDER, ROOT};
 use self::tree::{Content, Table};
 use crate::node::event::GroupIndex;
 use crate::ports::dns::DnsSettings;
@@ -79,6 +81,8 @@ pub struct Config {
     pub loads: Vec<LoadSpec>,
     /// The zones, if the host is a name server.
     pub dns: Option<DnsSettings>,
+    /// What the flight recorder may take on disk, in bytes; 0: nothing is recorded.
+    pub recorder: u64,
     /// What an operator should look at, though the daemon runs with it.
     pub warnings: Vec<Fault>,
 }
@@ -139,6 +143,7 @@ fn read(root: &Table, environment: &Environment, faults: &mut Faults) -> Result<
     let (mut groups, are_all_tables) = groups;
     relation::check_groups(&groups, faults);
     let networks = host.as_ref().map_err(|reported| *reported).and_then(|host| relation::resolve(host, &groups, environment, faults));
+    let recorder = root.table("recorder", &RECORDER, faults).and_then(|recorder| recorder::read(recorder, faults));
     let name_server = root.table("dns", &DNS, faults).and_then(|dns| {
         let Some(dns) = dns else { return Ok(None) };
         let known = networks.as_ref().map(|networks| networks.addresses.as_slice()).unwrap_or_default();
@@ -152,7 +157,7 @@ fn read(root: &Table, environment: &Environment, faults: &mut Faults) -> Result<
     are_all_tables?;
     groups.sort_by(|a, b| a.name.as_ref().map(|name| &name.value).cmp(&b.name.as_ref().map(|name| &name.value)));
     let parts: Vec<GroupParts> = groups.into_iter().map(|group| group.parts).collect::<Result<_, _>>()?;
-    assemble(host?, networks?, probes, parts, name_server?)
+    assemble(host?, networks?, probes, parts, name_server?, recorder?)
 }
 
 fn read_host(root: &Reader<'_>, environment: &Environment, faults: &mut Faults) -> Result<HostRead, Reported> {
@@ -196,6 +201,7 @@ fn assemble(
     probes: Probes,
     groups: Vec<GroupParts>,
     name_server: Option<NameServer>,
+    recorder: u64,
 ) -> Result<Config, Reported> {
     let zone = |(index, group): (usize, &GroupParts)| Some((GroupIndex(index), group.policy.shared.zone.clone()?));
     let (tests, test_policies) = probes.tests?.into_iter().unzip();
@@ -223,6 +229,7 @@ fn assemble(
         tests,
         loads: probes.loads?,
         dns,
+        recorder,
         warnings: Vec::new(),
     };
     for (index, group) in groups.into_iter().enumerate() {

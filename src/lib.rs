@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | [`types`] | the vocabulary: hosts, items, messages, policy, time, view | decide |
 //! | [`node`] | this host: [`node::Node::handle`] takes an event and the time and returns an ordered list of actions | touch a clock, socket, thread, file or random source; know bytes |
+//! | [`recording`] | what happened to a node as bytes, and the same core over it | touch a file; know the messages' bytes |
 //! | [`wire`] | bytes and messages: layout, sealing, replay window, packing | know the node |
 //! | [`ports`] | one resource each: control sockets, kernel, packet sockets, scripts, probes, DNS, API | see each other; decide |
 //! | [`config`], [`operator`] | what people write and read | |
@@ -34,6 +35,7 @@
 pub mod types;
 
 pub mod node;
+pub mod recording;
 pub mod wire;
 
 #[cfg(feature = "daemon")]

@@ -11,11 +11,14 @@ pub(crate) mod monitor;
 mod reload;
 mod requests;
 pub mod simulate;
+pub mod transcript;
 pub(crate) mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use self::action::{Action, Report, StoredGroup};
 use self::event::{Event, GroupIndex, KernelChange, Link, Mark, OpId, Outcome, Token};
@@ -33,7 +36,7 @@ use crate::types::time::Time;
 use crate::types::view::{SelfView, View};
 
 /// What a start of the daemon brings along.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Start {
     /// Drawn for this start.
     pub boot: BootId,
@@ -47,8 +50,21 @@ pub struct Start {
     pub kernel: Vec<KernelChange>,
 }
 
-/// How the process is to end.
+/// A host at one start of its daemon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StartedHost<'a> {
+    /// Its id.
+    pub host: HostId,
+    /// What it calls itself.
+    pub name: &'a str,
+    /// Drawn for this start.
+    pub boot: BootId,
+    /// Counts its starts.
+    pub incarnation: Incarnation,
+}
+
+/// How the process is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Ending {
     Running,
     Stopping { code: u8 },
@@ -56,7 +72,7 @@ enum Ending {
 }
 
 /// Whether this start of the daemon has had a control network yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Reach {
     /// The networks have not all been looked at.
     Unknown,
@@ -67,7 +83,7 @@ enum Reach {
 }
 
 /// This host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     identity: Identity,
     monitors: BTreeMap<GroupIndex, Monitor>,
@@ -239,6 +255,13 @@ impl Node {
     #[must_use]
     pub fn id(&self) -> HostId {
         self.identity.id
+    }
+
+    /// Who this host is, at this start.
+    #[must_use]
+    pub fn identity(&self) -> StartedHost<'_> {
+        let Identity { id, boot, incarnation, host, .. } = &self.identity;
+        StartedHost { host: *id, name: &host.name, boot: *boot, incarnation: *incarnation }
     }
 
     /// What a host calls itself, as far as it is known in that group, or in any.

@@ -4,6 +4,7 @@ pub mod daemon;
 mod dispatch;
 mod groups;
 mod journal;
+mod recorder;
 mod reload;
 mod reports;
 pub mod state;

@@ -89,6 +89,12 @@ impl Outbound {
         Ok(())
     }
 
+    /// The number of the last datagram that was packed; a farewell's does not count.
+    #[must_use]
+    pub fn last_number(&self) -> u64 {
+        self.last
+    }
+
     /// The datagrams of a message, in the order in which they are to be sent.
     ///
     /// A message whose first record is this boot's own head with [`Sequence::FAREWELL`] becomes one datagram with the

@@ -2,17 +2,17 @@
 
 #![expect(clippy::expect_used, reason = "a story that cannot go on ends with what it expected")]
 
-#[path = "pool/checks.rs"]
+#[path = "world/checks.rs"]
 mod checks;
-#[path = "pool/datagrams.rs"]
+#[path = "world/datagrams.rs"]
 mod datagrams;
-#[path = "pool/machine.rs"]
+#[path = "world/machine.rs"]
 mod machine;
-#[path = "pool/setup.rs"]
+#[path = "world/setup.rs"]
 mod setup;
-#[path = "pool/transcript.rs"]
+#[path = "world/transcript.rs"]
 mod transcript;
-#[path = "pool/world.rs"]
+#[path = "world/world.rs"]
 mod world;
 
 #[path = "pool/chance.rs"]

@@ -42,8 +42,6 @@ pub(super) enum Form {
     Path,
     /// Array of tables with an endpoint under `server` and a path under `key_file`.
     Servers,
-    /// Number and unit.
-    Size,
     Table(&'static Section),
     Tables(&'static Section),
     Text,
@@ -67,7 +65,6 @@ pub(super) fn check(key: &'static str, ahead: &Ahead, entry: &Entry, is_within: 
         | Form::Flag
         | Form::Path
         | Form::Servers
-        | Form::Size
         | Form::Text
         | Form::Words => {
             let expected = if ahead.off.is_empty() { format!("no {key}") } else { format!("{key} = {}", ahead.off) };
@@ -106,7 +103,6 @@ fn check_form(key: &str, form: Form, value: &Value, faults: &mut Faults) -> Resu
         },
         Form::Path => accepted(key, text(key, value, faults)?, absolute, faults).map(drop),
         Form::Servers => servers(key, value, faults),
-        Form::Size => accepted(key, text(key, value, faults)?, scalar::size, faults).map(drop),
         Form::Table(section) => check_table(key, section, value, faults),
         Form::Tables(section) => {
             let Content::List(values) = &value.content else {

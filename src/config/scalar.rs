@@ -203,13 +203,20 @@ pub(super) fn unit(text: &str) -> Result<(), String> {
     if sane && has_suffix && text.len() <= 255 { Ok(()) } else { Err(String::from("a unit with its suffix, like \"nginx.service\"")) }
 }
 
-/// `64MiB`: what was expected if it is not.
-pub(super) fn size(text: &str) -> Result<(), String> {
-    let sane = ["KiB", "MiB", "GiB"].iter().any(|unit| {
-        text.strip_suffix(unit)
-            .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()) && number.parse::<u32>().is_ok_and(|number| number > 0))
-    });
-    if sane { Ok(()) } else { Err(String::from("a whole number with KiB, MiB or GiB, like \"64MiB\"")) }
+/// `64MiB` or `0`, in bytes.
+pub(super) fn size(text: &str) -> Option<u64> {
+    if text == "0" {
+        return Some(0);
+    }
+    let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_at);
+    let unit: u64 = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    Some(u64::from(number.parse::<u32>().ok()?) * unit)
 }
 
 /// `1Gbit`: in kilobits.

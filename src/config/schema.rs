@@ -108,7 +108,7 @@ pub(super) const ROOT: Section = Section {
             "SNMP traps and AgentX."),
         key("web", "table", ahead(Form::Table(&WEB), "", "the same is told on the Unix socket: raisctl status --json"), Host,
             "Status page and metrics."),
-        key("recorder", "table", ahead(Form::Table(&RECORDER), "", "nothing is recorded on disk; the log tells every move"), Host,
+        key("recorder", "table", Table, Host,
             "The flight recorder."),
         key("scheduling", "table", ahead(Form::Table(&SCHEDULING), "", "the daemon runs like any other; the unit file can give it CPUSchedulingPolicy="), Host,
             "Real-time scheduling and locked memory."),
@@ -386,8 +386,8 @@ pub(super) const RECORDER: Section = Section {
     header: "[recorder]",
     meaning: "The flight recorder.",
     keys: &[
-        key("size", "size", ahead(Form::Size, "", "nothing is recorded"), Host,
-            "What it may take on disk."),
+        key("size", "size", Value("\"64MiB\""), Host,
+            "What the recordings may take in `state_dir/recorder`, at least `1MiB`; the oldest are overwritten. `0`: nothing is recorded."),
     ],
 };
 

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Answer, GroupIndex, OpId, Token};
 use crate::types::host::{HostId, Incarnation};
 use crate::types::item::{Epoch, Item, Reason, ServiceAddress};
@@ -10,7 +12,7 @@ use crate::types::message::{AddressRecord, Message};
 use crate::types::view::ZoneView;
 
 /// One thing to do.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Action {
     /// Put addresses on an interface, marked, without becoming source addresses. Each is answered on its own.
     AddAddress {
@@ -103,7 +105,7 @@ pub enum Action {
 }
 
 /// Control addresses that a message goes to by unicast, each over the control network that it is on.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Unicast {
     /// They get all of it.
     pub whole: Vec<IpAddr>,
@@ -121,7 +123,7 @@ pub struct StoredPeer {
 }
 
 /// A script to run for an item.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ScriptJob {
     /// The group.
     pub group: GroupIndex,
@@ -140,7 +142,7 @@ pub struct ScriptJob {
 }
 
 /// Which script.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ScriptAction {
     /// After the address is on.
     Acquire,
@@ -178,7 +180,7 @@ pub struct StoredGroup {
 }
 
 /// Something an operator wants to know at three in the morning.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields carry the words of behaviour.md and are named by them")]
 pub enum Report {
     /// Trap: this host has taken an item.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::action::StoredGroup;
 use crate::types::host::BootId;
 use crate::types::item::{Item, ServiceAddress};
@@ -9,20 +11,20 @@ use crate::types::message::{Record, Sender};
 use crate::types::policy::NodePolicy;
 
 /// Numbers the operations that the core asks for; each is answered exactly once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct OpId(pub u64);
 
 /// Numbers the operator's requests; each is answered exactly once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Token(pub u64);
 
 /// A group's place in this daemon. At start they are numbered in the order of [`NodePolicy::groups`]; a group that begins
 /// later gets a number that none had before, so that what is said late of one that has ended reaches nobody.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct GroupIndex(pub usize);
 
 /// One thing that happened.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// The deadline has come.
     Timeout,
@@ -65,7 +67,7 @@ pub enum Event {
 }
 
 /// A configuration in place of the one before.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Reload {
     /// All of it. The host's id is the same as before.
     pub policy: NodePolicy,
@@ -78,7 +80,7 @@ pub struct Reload {
 }
 
 /// Where a group of a new configuration is.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum GroupPlace {
     /// It goes on.
     Stays(GroupIndex),
@@ -104,7 +106,7 @@ impl GroupPlace {
 }
 
 /// One datagram that was opened: authentic, of this group, not too old, perhaps a duplicate.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Heard {
     /// The group.
     pub group: GroupIndex,
@@ -123,7 +125,7 @@ pub struct Heard {
 }
 
 /// The way of a datagram over a network.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Way {
     /// To the group address.
     Multicast,
@@ -132,7 +134,7 @@ pub enum Way {
 }
 
 /// Whether a datagram is new.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Arrival {
     /// The first copy.
     First,
@@ -141,7 +143,7 @@ pub enum Arrival {
 }
 
 /// How an operation ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Outcome {
     /// As asked. Adding what is there and removing what is not count as done.
     Done,
@@ -155,7 +157,7 @@ pub enum Outcome {
 }
 
 /// What a probe of a test said.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum TestResult {
     /// It can serve.
     Passed,
@@ -167,7 +169,7 @@ pub enum TestResult {
 }
 
 /// What a probe of a load said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LoadSample {
     /// In the unit of `capacity`.
     pub load: u32,
@@ -176,7 +178,7 @@ pub struct LoadSample {
 }
 
 /// What the kernel reports.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum KernelChange {
     /// An address is on an interface.
     AddressPresent {
@@ -218,7 +220,7 @@ pub enum KernelChange {
 }
 
 /// Whether an address carries this program's mark.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Mark {
     /// Ours (`IFA_PROTO`).
     Ours,
@@ -227,7 +229,7 @@ pub enum Mark {
 }
 
 /// How an interface is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Link {
     /// There is none of that name.
     Absent,
@@ -241,7 +243,7 @@ pub enum Link {
 }
 
 /// What an operator asks of this host. `group: None` stands for all groups.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Give up what is held, acquire nothing; answered when it is gone or `timeout` has ended.
     Drain {
@@ -318,7 +320,7 @@ pub enum Request {
 }
 
 /// How a request ended.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// Done; what happened, for people.
     Done {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{LoadSample, TestResult};
 use super::monitor::{Health, zone};
 use crate::types::explanation::TestExplanation;
@@ -10,7 +12,7 @@ use crate::types::time::Time;
 use crate::types::view::TestView;
 
 /// What counts of a test.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Verdict {
     /// At start a host is not ok until `rise`.
     Unknown,
@@ -18,7 +20,7 @@ enum Verdict {
     Failing,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Test {
     policy: TestPolicy,
     verdict: Verdict,
@@ -52,7 +54,7 @@ impl Test {
 }
 
 /// All tests and loads of this host.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Probed {
     tests: BTreeMap<String, Test>,
     loads: BTreeMap<String, LoadSample>,

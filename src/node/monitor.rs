@@ -50,6 +50,8 @@ mod zone_view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::commands::Commands;
 use self::entry::OwnEntry;
 use self::episodes::Episodes;
@@ -85,7 +87,7 @@ const SETTLE_GAP: Duration = Duration::from_micros(10);
 const SETTLE_GAP_MAX: Duration = Duration::from_millis(50);
 
 /// Who this host is, at this start.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) id: HostId,
     pub(crate) boot: BootId,
@@ -97,7 +99,7 @@ pub(crate) struct Identity {
 }
 
 /// Why this host cannot serve, if it cannot.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Health {
     Passing,
     /// No result yet: at start a host is not ok until its tests have passed.
@@ -111,7 +113,7 @@ pub(crate) enum Health {
 }
 
 /// Where a stop stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Stop {
     Running,
     /// Everything is being given up.
@@ -123,7 +125,7 @@ enum Stop {
 }
 
 /// Whether a stop ends with a goodbye.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Farewell {
     Said,
     /// Another daemon with our id goes on: a goodbye would be taken for its own.
@@ -131,7 +133,7 @@ pub(crate) enum Farewell {
 }
 
 /// A group on this host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Monitor {
     index: GroupIndex,
     policy: GroupPolicy,

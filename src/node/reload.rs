@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::{Action, Report, StoredGroup};
 use super::event::{GroupIndex, GroupPlace, Link, LoadSample, Reload};
 use super::monitor::holding::Manner;
@@ -35,7 +37,7 @@ pub(crate) struct Found {
 }
 
 /// A group that begins when one of the same name has ended.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Beginning {
     group: GroupIndex,
     policy: GroupPolicy,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Node;
 use super::action::{Action, Report};
 use super::event::{Answer, GroupIndex, Outcome, Request, Token};
@@ -18,7 +20,7 @@ use crate::types::time::Time;
 const LEADER_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// A drain that is waited for.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Drain {
     token: Token,
     groups: Vec<GroupIndex>,
@@ -193,7 +195,9 @@ impl Node {
     }
 
     /// Says why, from the tables that decide.
-    fn explain(&self, now: Time, group: Option<&str>, subject: String) -> Answer {
+    /// Why an address or host is where it is or how it is: [`Answer::Explained`], or why not. Changes nothing.
+    #[must_use]
+    pub fn explain(&self, now: Time, group: Option<&str>, subject: String) -> Answer {
         let groups = match self.groups(group) {
             Ok(groups) => groups,
             Err(refused) => return refused,
@@ -314,7 +318,7 @@ struct Order {
 }
 
 /// A request that waits for one or more groups.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Gathering {
     /// How many groups have not answered yet.
     left: usize,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::{Action, Report};
 use super::event::{GroupIndex, OpId, Token};
 use crate::types::item::Item;
 use crate::types::time::Time;
 
 /// Who waits for an operation.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Waiter {
     /// An item of a group.
     Item(GroupIndex, Item),
@@ -19,7 +21,7 @@ pub(crate) enum Waiter {
 }
 
 /// The operations under way.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Operations {
     last: u64,
     waiting: BTreeMap<OpId, Waiter>,
@@ -44,7 +46,7 @@ impl Operations {
 }
 
 /// Whether more events come with this one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Row {
     /// What looks at everything waits for the last of them.
     GoesOn,

@@ -16,10 +16,12 @@ use tokio::sync::{mpsc, watch};
 use super::dispatch::{Dispatched, Dropped, Ports};
 use super::groups::{Group, Groups};
 use super::journal::Journal;
+use super::recorder::Recorder;
 use super::reload::{Current, Reader, Reading};
 use super::state::{StateDir, StateWriter};
 use super::watchdog::Watchdog;
 use crate::config::{Config, ConfigErrors};
+use crate::node::action::Action;
 use crate::node::event::{Arrival, Event, GroupIndex, Heard, Token};
 use crate::node::{Node, Start};
 use crate::ports::announce::{self, AnnounceChange, Announcer};
@@ -157,7 +159,11 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let (probes, probe_events) = Probes::start(config.tests.clone(), config.loads.clone());
 
     let start = Start { boot, incarnation, software: env!("CARGO_PKG_VERSION").to_owned(), stored, kernel: initial };
-    let (node, actions) = Node::start(clock.now(), &config.policy, start);
+    let mut recorder = Recorder::start(&config.state_dir, config.recorder);
+    let started = clock.now();
+    recorder.begin(started, &config.policy, &start);
+    let (node, actions) = Node::start(started, &config.policy, start);
+    recorder.decided(&actions);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         incarnation = incarnation.0,
@@ -166,7 +172,18 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
         config.policy.host.name,
         config_path.display()
     );
-    let ports = Ports { groups, sockets, netlink, announcer, scripts, dns, writer, replies: HashMap::new(), dropped: Dropped::new() };
+    let ports = Ports {
+        groups,
+        sockets,
+        netlink,
+        announcer,
+        scripts,
+        dns,
+        writer,
+        replies: HashMap::new(),
+        dropped: Dropped::new(),
+        sent: Vec::new(),
+    };
     let inputs = Inputs {
         netlink: netlink_events,
         scripts: script_events,
@@ -181,8 +198,8 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     journal.record_start(config.policy.host.id, &config.policy.host.name, env!("CARGO_PKG_VERSION"), incarnation.0);
     journal.record(&node, &actions);
     let current = Current { config, probes };
-    let mut daemon = Daemon { clock, node, ports, current, reader, tokens: 0, watchdog: Watchdog::start(), journal };
-    if let Dispatched::Exit { code } = daemon.ports.dispatch(actions) {
+    let mut daemon = Daemon { clock, node, ports, current, reader, tokens: 0, watchdog: Watchdog::start(), journal, recorder };
+    if let Dispatched::Exit { code } = daemon.dispatch(actions) {
         return Ok(code);
     }
     let code = daemon.turn_until_exit(inputs, changed).await;
@@ -216,6 +233,7 @@ struct Daemon {
     tokens: u64,
     watchdog: Watchdog,
     journal: Journal,
+    recorder: Recorder,
 }
 
 impl Daemon {
@@ -227,12 +245,22 @@ impl Daemon {
             self.gather(&mut inputs, &mut events);
             let changes = self.ports.sockets.take_addresses().into_iter().chain(self.ports.sockets.take_changes());
             events.extend(changes.map(Event::Kernel));
-            let actions = self.node.handle_all(self.clock.now(), events);
+            let now = self.clock.now();
+            self.recorder.set_size(self.current.config.recorder);
+            self.recorder.happened(now, &self.node, &events);
+            let actions = self.node.handle_all(now, events);
+            self.recorder.decided(&actions);
             self.journal.record(&self.node, &actions);
-            if let Dispatched::Exit { code } = self.ports.dispatch(actions) {
+            if let Dispatched::Exit { code } = self.dispatch(actions) {
                 return code;
             }
         }
+    }
+
+    fn dispatch(&mut self, actions: Vec<Action>) -> Dispatched {
+        let dispatched = self.ports.dispatch(actions);
+        self.recorder.sent(&std::mem::take(&mut self.ports.sent));
+        dispatched
     }
 
     /// What the kernel and the networks have for us already, so that a loop that is behind catches up.

@@ -9,13 +9,15 @@ use tokio::sync::oneshot;
 use super::groups::Groups;
 use super::reports;
 use super::state::{StateWriter, Write};
-use crate::node::action::Action;
+use crate::node::action::{Action, Unicast};
 use crate::node::event::{Answer, GroupIndex, Token};
 use crate::ports::announce::Announcer;
 use crate::ports::dns::Dns;
 use crate::ports::multicast::{ControlSockets, Drops};
 use crate::ports::netlink::{AddressChange, ChangeKind, Netlink};
 use crate::ports::script::Scripts;
+use crate::recording::Sent;
+use crate::types::message::Message;
 
 /// Datagrams dropped, by group and reason.
 pub(super) type Dropped = BTreeMap<(GroupIndex, &'static str), u64>;
@@ -31,6 +33,8 @@ pub(super) struct Ports {
     pub(super) writer: StateWriter,
     pub(super) replies: HashMap<Token, oneshot::Sender<Answer>>,
     pub(super) dropped: Dropped,
+    /// The numbers of the datagrams that went out since they were taken.
+    pub(super) sent: Vec<Sent>,
 }
 
 /// Whether the daemon goes on.
@@ -58,11 +62,7 @@ impl Ports {
                 }
                 Action::Announce { interface, addresses } => log_failure("announce", self.announcer.announce(&interface, &addresses)),
                 Action::RunScript { op, job } => self.scripts.run(op, job),
-                Action::Send { group, message, unicast } => match self.groups.get_mut(group).map(|group| group.outbound.pack(&message)) {
-                    Some(Ok(datagrams)) => self.sockets.send(group, &datagrams, &unicast),
-                    Some(Err(error)) => tracing::error!(group = self.name(Some(group)), %error, "a control message was not sent"),
-                    None => tracing::error!(?group, "a control message for a group that is not configured was not sent"),
-                },
+                Action::Send { group, message, unicast } => self.send(group, &message, &unicast),
                 Action::PublishZone { group, zone } => {
                     if let Some(dns) = &self.dns {
                         dns.publish(group, &zone);
@@ -83,6 +83,24 @@ impl Ports {
             log_failure("change addresses", self.netlink.change(changes));
         }
         dispatched
+    }
+
+    fn send(&mut self, group: GroupIndex, message: &Message, unicast: &Unicast) {
+        let Some(of_group) = self.groups.get_mut(group) else {
+            tracing::error!(?group, "a control message for a group that is not configured was not sent");
+            return;
+        };
+        let before = of_group.outbound.last_number();
+        match of_group.outbound.pack(message) {
+            Ok(datagrams) => {
+                let last = of_group.outbound.last_number();
+                // Only a farewell leaves the counter alone; its number is the greatest there is.
+                let (first, last) = if last == before { (u64::MAX, u64::MAX) } else { (before + 1, last) };
+                self.sent.push(Sent { group, boot: of_group.boot, first, last });
+                self.sockets.send(group, &datagrams, unicast);
+            }
+            Err(error) => tracing::error!(group = self.name(Some(group)), %error, "a control message was not sent"),
+        }
     }
 
     fn name(&self, group: Option<GroupIndex>) -> &str {

@@ -40,7 +40,7 @@ pub enum MessageKind {
 }
 
 /// One message to a group, before it is packed into datagrams.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Message {
     /// What it is for.
     pub kind: MessageKind,
@@ -51,7 +51,7 @@ pub struct Message {
 }
 
 /// Who sent a datagram, and which.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sender {
     /// The host.
     pub host: HostId,

@@ -11,7 +11,7 @@ use super::host::{HostId, HostKeys, Role};
 use super::item::ServiceAddress;
 
 /// All that the core of one host is told by its configuration.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NodePolicy {
     /// This host.
     pub host: HostPolicy,
@@ -22,7 +22,7 @@ pub struct NodePolicy {
 }
 
 /// Who this host is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HostPolicy {
     /// Its id.
     pub id: HostId,
@@ -37,7 +37,7 @@ pub struct HostPolicy {
 }
 
 /// Hysteresis of one test.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TestPolicy {
     /// Its name.
     pub name: String,
@@ -48,7 +48,7 @@ pub struct TestPolicy {
 }
 
 /// One group on this host.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct GroupPolicy {
     /// Its name.
     pub name: String,
@@ -85,7 +85,7 @@ pub struct GroupPolicy {
 }
 
 /// How a held address is announced.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AnnouncePolicy {
     /// ARP and ND, or left to the scripts.
     pub method: AnnounceMethod,
@@ -96,7 +96,7 @@ pub struct AnnouncePolicy {
 }
 
 /// Who moves the traffic.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AnnounceMethod {
     /// The daemon: gratuitous ARP and unsolicited neighbour advertisements.
     Link,

@@ -13,7 +13,7 @@ use crate::machine::{Disk, KernelMood, ScriptMood};
 use crate::setup::{address, ms, policy, secs, with_scripts, with_test};
 use crate::world::World;
 
-const HOSTS: u8 = 5;
+const HOSTS: u16 = 5;
 
 fn seeds() -> Range<u64> {
     let Ok(text) = std::env::var("POOL_SEEDS") else { return 0..60 };
@@ -29,7 +29,7 @@ fn failed() -> Event {
     Event::Tested { test: "web".to_owned(), result: TestResult::Failed { why: "refused".to_owned() } }
 }
 
-fn boot(world: &mut World, number: u8) {
+fn boot(world: &mut World, number: u16) {
     if world.machines[&number].node.is_none() {
         // What stands there by hand at start is left alone, and served beside its holder.
         world.machine(number).interface.retain(|_, mark| *mark == Mark::Ours);
@@ -39,8 +39,8 @@ fn boot(world: &mut World, number: u8) {
 }
 
 fn misfortune(world: &mut World) {
-    let number = u8::try_from(world.draw() % u64::from(HOSTS)).expect("small") + 1;
-    let other = u8::try_from(world.draw() % u64::from(HOSTS)).expect("small") + 1;
+    let number = u16::try_from(world.draw() % u64::from(HOSTS)).expect("small") + 1;
+    let other = u16::try_from(world.draw() % u64::from(HOSTS)).expect("small") + 1;
     let network = u8::try_from(world.draw() % 2).expect("small");
     match world.draw() % 28 {
         0 | 1 => world.power_off(number),
@@ -125,7 +125,7 @@ fn send_home(world: &mut World) {
 #[test]
 fn after_random_misfortune_everything_comes_home_and_to_rest() {
     for seed in seeds() {
-        let own = |number: u8| if number == HOSTS { vec![] } else { vec![address(number)] };
+        let own = |number: u16| if number == HOSTS { vec![] } else { vec![address(number)] };
         let policies = (1..=HOSTS).map(|number| with_test(policy(number, &own(number))));
         let policies = policies.map(|policy| if seed % 2 == 0 { with_scripts(policy) } else { policy });
         let mut world = World::new(seed, policies);
@@ -139,7 +139,7 @@ fn after_random_misfortune_everything_comes_home_and_to_rest() {
             world.run_for(Duration::from_millis(pause));
         }
         peace(&mut world);
-        let home: Vec<(IpAddr, u8)> = (1..HOSTS).map(|number| (address(number), number)).collect();
+        let home: Vec<(IpAddr, u16)> = (1..HOSTS).map(|number| (address(number), number)).collect();
         // An acquire that was not answered keeps the leader from asking that host again for up to five minutes.
         for _ in 0..14 {
             world.run_for(secs(3));

@@ -9,7 +9,7 @@ use crate::machine::Disk;
 use crate::setup::{HEARTBEAT, HOME, TIMEOUT, address, ms, policy, pool, secs, with_scripts};
 use crate::world::World;
 
-fn all_orders() -> Vec<[u8; 4]> {
+fn all_orders() -> Vec<[u16; 4]> {
     let mut orders = Vec::new();
     for a in 1..=4 {
         for b in 1..=4 {
@@ -168,7 +168,7 @@ fn the_lowest_id_restarts_a_hundred_times_and_no_address_moves_but_its_own() {
                 assert!(matches!(world.holders(address(1)).as_slice(), [1 | 4]), "{:?}", world.holders(address(1)));
             }
             world.run_until("home", secs(305), |world| world.is_served(&HOME));
-            let others = |number: u8, report: &Report| {
+            let others = |number: u16, report: &Report| {
                 number != 1 && number != 4 && matches!(report, Report::Released { .. } | Report::AcquireFailed { .. })
             };
             assert_eq!(world.count_reports(others), 0, "state kept: {keeps_state}, gap {gap:?}");

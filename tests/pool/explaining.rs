@@ -12,22 +12,22 @@ use crate::machine::ScriptMood;
 use crate::setup::{HOME, TIMEOUT, address, host, ms, policy, pool, secs, with_scripts, with_test};
 use crate::world::World;
 
-fn ask(world: &mut World, number: u8, subject: &str) -> GroupExplanation {
+fn ask(world: &mut World, number: u16, subject: &str) -> GroupExplanation {
     world.ask(number, Request::Explain { group: None, subject: subject.to_owned() });
     let answer = &world.machines[&number].replies.last().expect("answered").1;
     let Answer::Explained(explanation) = answer else { panic!("{answer:?}") };
     explanation.groups.first().expect("a group").clone()
 }
 
-fn of_address(world: &mut World, number: u8, address: IpAddr) -> AddressExplanation {
+fn of_address(world: &mut World, number: u16, address: IpAddr) -> AddressExplanation {
     ask(world, number, &address.to_string()).address.expect("an address")
 }
 
-fn of_host(world: &mut World, number: u8, name: &str) -> MemberExplanation {
+fn of_host(world: &mut World, number: u16, name: &str) -> MemberExplanation {
     ask(world, number, name).member.expect("a host")
 }
 
-fn number_of(host: raisd::types::host::HostId) -> u8 {
+fn number_of(host: raisd::types::host::HostId) -> u16 {
     (1..=9).find(|number| crate::setup::host(*number) == host).expect("a simulated host")
 }
 
@@ -257,7 +257,7 @@ fn a_test_is_told_to_fail_and_to_recover_once_an_episode() {
     assert_eq!(told(|report| matches!(report, Report::TestRecovered { test } if test == "web")), 3);
 }
 
-fn done(world: &mut World, number: u8, request: Request) {
+fn done(world: &mut World, number: u16, request: Request) {
     world.ask(number, request);
     world.run_for(secs(2));
     let answer = &world.machines[&number].replies.last().expect("answered").1;

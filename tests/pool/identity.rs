@@ -8,7 +8,7 @@ use crate::setup::{HOME, address, host, ms, policy, pool, secs, with_scripts};
 use crate::world::World;
 
 /// The usual pool, and a machine 99 with the id of host `twin`.
-fn with_twin(seed: u64, twin: u8) -> World {
+fn with_twin(seed: u64, twin: u16) -> World {
     let mut world = pool(seed);
     let mut policy = policy(twin, &[address(twin)]);
     policy.host.name = "twin".to_owned();

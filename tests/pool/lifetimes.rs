@@ -9,7 +9,7 @@ use raisd::types::policy::{Assign, Failback, NodePolicy};
 use crate::setup::{HOME, address, ms, policy, secs};
 use crate::world::World;
 
-fn knows(world: &World, number: u8, address: IpAddr) -> bool {
+fn knows(world: &World, number: u16, address: IpAddr) -> bool {
     world.view_of(number).groups[0].addresses.iter().any(|known| known.address == address)
 }
 

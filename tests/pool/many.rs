@@ -14,7 +14,7 @@ fn thousand() -> Vec<IpAddr> {
 }
 
 /// A thousand addresses on one of three hosts.
-fn pool(seed: u64, holder: u8) -> World {
+fn pool(seed: u64, holder: u16) -> World {
     let preferred = |number| if number == holder { thousand() } else { vec![address(number)] };
     World::new(seed, [1, 2, 3].map(|number| policy(number, &preferred(number))))
 }
@@ -137,7 +137,7 @@ fn three_dozen_hosts_come_up_and_the_lowest_restarts_with_an_empty_disk() {
     let mut world = World::new(95, (1..=36).map(|number| policy(number, &[address(number)])));
     world.forbids_doubles = true;
     world.boot_all();
-    let home: Vec<(IpAddr, u8)> = (1..=36).map(|number| (address(number), number)).collect();
+    let home: Vec<(IpAddr, u16)> = (1..=36).map(|number| (address(number), number)).collect();
     world.run_until("each serves its own", secs(3), |world| world.is_served(&home));
     world.run_for(secs(3));
     world.assert_served(&home);

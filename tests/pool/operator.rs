@@ -20,7 +20,7 @@ fn drain(seconds: u64) -> Request {
     Request::Drain { group: None, timeout: secs(seconds), reason: "work on the rack".to_owned() }
 }
 
-fn last_answer(world: &World, number: u8) -> &Answer {
+fn last_answer(world: &World, number: u16) -> &Answer {
     &world.machines[&number].replies.last().expect("answered").1
 }
 

@@ -8,32 +8,27 @@ use raisd::types::policy::NodePolicy;
 
 use crate::checks::is_move;
 use crate::machine::Disk;
-use crate::setup::{HEARTBEAT, HOME, TIMEOUT, address, host, ms, policy, pool, secs};
+use crate::setup::{HEARTBEAT, HOME, TIMEOUT, address, control, host, ms, policy, pool, secs};
 use crate::world::World;
 
-/// Where host `number` is on a network.
-fn control(number: u8, network: u8) -> IpAddr {
-    [10, network, 0, number].into()
-}
-
 /// A host without a group address that knows these hosts, on both networks.
-fn unicast(mut policy: NodePolicy, seeds: &[u8]) -> NodePolicy {
+fn unicast(mut policy: NodePolicy, seeds: &[u16]) -> NodePolicy {
     policy.groups[0].multicast = false;
     seeded(policy, seeds)
 }
 
-fn seeded(mut policy: NodePolicy, seeds: &[u8]) -> NodePolicy {
+fn seeded(mut policy: NodePolicy, seeds: &[u16]) -> NodePolicy {
     policy.groups[0].peers = seeds.iter().flat_map(|seed| [control(*seed, 0), control(*seed, 1)]).collect();
     policy
 }
 
 /// Hosts 1 to 4 of the usual pool.
-fn usual(number: u8) -> NodePolicy {
+fn usual(number: u16) -> NodePolicy {
     policy(number, if number == 4 { &[] } else { std::slice::from_ref(&HOME[usize::from(number) - 1].0) })
 }
 
 /// The usual pool by unicast only; all know `seeds`.
-fn unicast_pool(seed: u64, seeds: &[u8]) -> World {
+fn unicast_pool(seed: u64, seeds: &[u16]) -> World {
     World::new(seed, (1..=4).map(|number| unicast(usual(number), seeds)))
 }
 
@@ -182,7 +177,7 @@ fn hosts_with_and_without_multicast_form_one_pool() {
     come_up(&mut world);
     world.assert_served(&HOME);
     world.assert_rest(20);
-    let way = |by: u8, of: u8| {
+    let way = |by: u16, of: u16| {
         let view = world.view_of(by);
         let heard = view.groups[0].hosts.iter().find(|heard| heard.id == host(of)).expect("known").networks.clone();
         heard.iter().map(|heard| (heard.multicast, heard.unicast)).collect::<Vec<_>>()

@@ -12,7 +12,7 @@ use raisd::types::policy::{Assign, Failback, NodePolicy};
 use crate::setup::{HEARTBEAT, HOME, TIMEOUT, address, ms, policy, pool, secs, with_test};
 use crate::world::World;
 
-fn wish(number: u8, to: Option<&str>) -> Request {
+fn wish(number: u16, to: Option<&str>) -> Request {
     Request::Move { group: None, item: Item::Address(address(number)), to: to.map(str::to_owned), timeout: secs(30) }
 }
 
@@ -28,13 +28,13 @@ fn rebalance() -> Request {
     Request::Rebalance { group: None }
 }
 
-fn answer_of(world: &World, number: u8, token: Token) -> Option<&Answer> {
+fn answer_of(world: &World, number: u16, token: Token) -> Option<&Answer> {
     world.machines[&number].replies.iter().find(|(replied, _)| *replied == token).map(|(_, answer)| answer)
 }
 
 /// Asks, and waits for the answer.
 #[track_caller]
-fn ask(world: &mut World, number: u8, request: Request) -> Result<String, String> {
+fn ask(world: &mut World, number: u16, request: Request) -> Result<String, String> {
     let token = world.ask(number, request);
     world.run_until("answered", secs(35), |world| answer_of(world, number, token).is_some());
     match answer_of(world, number, token) {
@@ -45,7 +45,7 @@ fn ask(world: &mut World, number: u8, request: Request) -> Result<String, String
 }
 
 #[track_caller]
-fn refused(world: &mut World, number: u8, request: Request, part: &str) {
+fn refused(world: &mut World, number: u16, request: Request, part: &str) {
     let before: Vec<_> = world.machines.iter().map(|(number, machine)| (*number, machine.interface.clone())).collect();
     match ask(world, number, request) {
         Err(why) => assert!(why.contains(part), "{why:?} does not say {part:?}"),
@@ -71,7 +71,7 @@ fn four() -> Vec<NodePolicy> {
     vec![policy(1, &[address(1)]), policy(2, &[address(2)]), policy(3, &[address(3)]), policy(4, &[])]
 }
 
-fn test_says(world: &mut World, number: u8, passes: bool) {
+fn test_says(world: &mut World, number: u16, passes: bool) {
     let result = if passes { TestResult::Passed } else { TestResult::Failed { why: "refused".to_owned() } };
     world.tell(number, Event::Tested { test: "web".to_owned(), result });
 }
@@ -248,7 +248,7 @@ fn in_a_frozen_group_nothing_moves_whatever_happens_and_a_thaw_anywhere_ends_it(
     assert!((1..=4).all(|number| world.view_of(number).groups[0].frozen), "everybody knows");
     world.power_off(2);
     world.run_for(secs(3));
-    assert_eq!(world.holders(address(2)), [0_u8; 0], "not taken over");
+    assert_eq!(world.holders(address(2)), [0_u16; 0], "not taken over");
     // The host that was asked and the leader both die: others have heard it.
     world.power_off(3);
     world.power_off(1);
@@ -260,7 +260,7 @@ fn in_a_frozen_group_nothing_moves_whatever_happens_and_a_thaw_anywhere_ends_it(
     }
     world.run_for(secs(5));
     for number in 1..=3 {
-        assert_eq!(world.holders(address(number)), [0_u8; 0], "not even its own");
+        assert_eq!(world.holders(address(number)), [0_u16; 0], "not even its own");
     }
     assert!((1..=4).all(|number| world.view_of(number).groups[0].frozen));
     let message = ask(&mut world, 2, thaw()).expect("thawed");
@@ -291,7 +291,7 @@ fn a_freeze_ends_by_itself() {
     ask(&mut world, 4, freeze(secs(10))).expect("frozen");
     world.power_off(2);
     world.run_for(secs(8));
-    assert_eq!(world.holders(address(2)), [0_u8; 0]);
+    assert_eq!(world.holders(address(2)), [0_u16; 0]);
     world.run_until("the time has ended", secs(3), |world| world.holders(address(2)) == [4]);
     let thawed = world.count_reports(|_, report| matches!(report, Report::Thawed { by: None }));
     assert_eq!(thawed, 3, "each that runs says so once");
@@ -491,11 +491,11 @@ fn with_failback_never_an_address_stays_away_until_an_operator_sends_it_home() {
 
 // ---- floating addresses ----
 
-fn floating(count: u8) -> Vec<ServiceAddress> {
+fn floating(count: u16) -> Vec<ServiceAddress> {
     (100..100 + count).map(|number| ServiceAddress::host(address(number))).collect()
 }
 
-fn spares(hosts: u8, floats: u8, change: impl Fn(&mut NodePolicy)) -> Vec<NodePolicy> {
+fn spares(hosts: u16, floats: u16, change: impl Fn(&mut NodePolicy)) -> Vec<NodePolicy> {
     let policies = (1..=hosts).map(|number| policy(number, &[])).collect();
     sharing(policies, |policy| {
         policy.groups[0].floating = floating(floats);
@@ -508,11 +508,11 @@ fn counts(world: &World) -> Vec<usize> {
     world.machines.values().map(|machine| machine.interface.len()).collect()
 }
 
-fn placement(world: &World, floats: u8) -> Vec<(IpAddr, Vec<u8>)> {
+fn placement(world: &World, floats: u16) -> Vec<(IpAddr, Vec<u16>)> {
     floating(floats).into_iter().map(|floating| (floating.address, world.holders(floating.address))).collect()
 }
 
-fn is_even(world: &World, floats: u8) -> bool {
+fn is_even(world: &World, floats: u16) -> bool {
     let runs: Vec<usize> = world.running().map(|(_, machine)| machine.interface.len()).collect();
     let (least, most) = (runs.iter().min().copied().unwrap_or(0), runs.iter().max().copied().unwrap_or(0));
     placement(world, floats).iter().all(|(_, holders)| holders.len() == 1) && most - least <= 1
@@ -610,7 +610,7 @@ fn hosts_are_given_only_what_they_accept() {
     world.run_until("served", secs(5), |world| placement(world, 6).iter().all(|(_, holders)| holders.len() == 1));
     for (address, holders) in placement(&world, 6) {
         let IpAddr::V4(last) = address else { panic!("{address}") };
-        let may: &[u8] = match last.octets()[3] {
+        let may: &[u16] = match last.octets()[3] {
             100 | 101 => &[1, 2],
             102 | 103 => &[2],
             _ => &[3],
@@ -619,8 +619,8 @@ fn hosts_are_given_only_what_they_accept() {
     }
     world.power_off(3);
     world.run_for(secs(3));
-    assert_eq!(world.holders(address(104)), [0_u8; 0], "nobody else accepts it");
-    assert_eq!(world.holders(address(105)), [0_u8; 0]);
+    assert_eq!(world.holders(address(104)), [0_u16; 0], "nobody else accepts it");
+    assert_eq!(world.holders(address(105)), [0_u16; 0]);
     world.run_for(secs(2));
     world.assert_rest(20);
 }

@@ -22,14 +22,14 @@ fn settled(seed: u64) -> World {
 }
 
 /// A second group, with an address of its own.
-fn mail(preferred: u8) -> GroupPolicy {
+fn mail(preferred: u16) -> GroupPolicy {
     let mut group = policy(1, &[address(preferred)]).groups.remove(0);
     group.name = "mail".to_owned();
     group.shared.zone = None;
     group
 }
 
-fn moves(world: &World, since: usize) -> Vec<(u8, Report)> {
+fn moves(world: &World, since: usize) -> Vec<(u16, Report)> {
     world.reports[since..].iter().filter(|(_, _, report)| is_move(report)).map(|(_, number, report)| (*number, report.clone())).collect()
 }
 
@@ -134,7 +134,7 @@ fn a_group_that_is_taken_out_hands_over_and_says_goodbye() {
 
 fn with_mail(mut policy: NodePolicy) -> NodePolicy {
     let number = match policy.host.id.0 {
-        std::net::IpAddr::V4(id) => id.octets()[3],
+        std::net::IpAddr::V4(id) => u16::from(id.octets()[3]),
         std::net::IpAddr::V6(_) => unreachable!("simulated hosts have IPv4 ids"),
     };
     let mut group = mail(40 + number);

@@ -11,10 +11,10 @@ use crate::setup::{HEARTBEAT, HOME, TIMEOUT, address, host, ms, policy, pool, se
 use crate::world::World;
 
 /// All orders of four hosts.
-fn orders() -> Vec<[u8; 4]> {
+fn orders() -> Vec<[u16; 4]> {
     let mut all = Vec::new();
     for number in 0..256u32 {
-        let order = [0, 2, 4, 6].map(|bits| (number >> bits & 3) as u8 + 1);
+        let order = [0, 2, 4, 6].map(|bits| (number >> bits & 3) as u16 + 1);
         if (1..=4).all(|host| order.contains(&host)) {
             all.push(order);
         }
@@ -22,12 +22,12 @@ fn orders() -> Vec<[u8; 4]> {
     all
 }
 
-fn set(world: &mut World, number: u8, change: impl FnOnce(&mut SharedPolicy)) {
+fn set(world: &mut World, number: u16, change: impl FnOnce(&mut SharedPolicy)) {
     world.reload(number, |policy| change(&mut policy.groups[0].shared));
 }
 
 /// What each host goes by, by its own words.
-fn goes_by(world: &World, number: u8) -> (String, String) {
+fn goes_by(world: &World, number: u16) -> (String, String) {
     let policy = &world.view_of(number).groups[0].policy;
     (policy.heartbeat.clone(), policy.timeout.clone())
 }
@@ -133,13 +133,13 @@ fn a_host_that_joins_with_other_values_disturbs_nobody() {
     }
 }
 
-fn set_before_start(world: &mut World, number: u8, change: impl FnOnce(&mut SharedPolicy)) {
+fn set_before_start(world: &mut World, number: u16, change: impl FnOnce(&mut SharedPolicy)) {
     change(&mut world.machine(number).policy.groups[0].shared);
 }
 
 /// Nobody but this host, which learns who leads, has anything to tell.
 #[track_caller]
-fn assert_quiet_but_for(world: &World, since: usize, host: u8) {
+fn assert_quiet_but_for(world: &World, since: usize, host: u16) {
     let others: Vec<_> =
         world.reports[since..].iter().filter(|(_, number, report)| is_move(report) || (*number != host && !is_news_of(report))).collect();
     assert!(others.is_empty(), "{others:?}");
@@ -166,7 +166,7 @@ fn the_leader_says_whether_hosts_that_fail_keep_what_they_have() {
             world.tell(number, Event::Tested { test: "web".to_owned(), result: TestResult::Failed { why: "refused".to_owned() } });
         }
         world.run_for(secs(3));
-        let holders: &[u8] = if is_kept { &[2] } else { &[] };
+        let holders: &[u16] = if is_kept { &[2] } else { &[] };
         assert_eq!(world.holders(address(2)), holders, "the leader says {leaders:?}");
     }
 }
@@ -184,7 +184,7 @@ fn an_orphan_expires_by_the_leaders_lifetime_also_one_that_was_orphaned_before()
     assert_eq!(world.holders(address(2)), [4]);
     set(&mut world, 1, |shared| shared.orphan_lifetime = secs(180));
     world.run_for(secs(10));
-    let remaining = |world: &World, number: u8| {
+    let remaining = |world: &World, number: u16| {
         let known = world.view_of(number).groups[0].addresses.iter().find(|known| known.address == address(2)).cloned();
         known.and_then(|known| known.orphan_remaining_ms).expect("an orphan")
     };

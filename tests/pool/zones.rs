@@ -27,7 +27,7 @@ fn pool(seed: u64) -> World {
     world
 }
 
-fn serial(world: &World, number: u8) -> u32 {
+fn serial(world: &World, number: u16) -> u32 {
     world.machines[&number].zone.as_ref().map_or(0, |zone| zone.serial)
 }
 
@@ -118,7 +118,7 @@ fn a_zone_of_hundreds_reaches_everybody_although_a_third_of_all_datagrams_is_los
 }
 
 /// What a host's name server is told of an address that is not on the list.
-fn reasons(world: &World, number: u8) -> Vec<(std::net::IpAddr, String)> {
+fn reasons(world: &World, number: u16) -> Vec<(std::net::IpAddr, String)> {
     let zone = world.machines[&number].zone.as_ref();
     zone.map(|zone| zone.withheld.iter().map(|one| (one.address, one.reason.clone())).collect()).unwrap_or_default()
 }
@@ -126,7 +126,7 @@ fn reasons(world: &World, number: u8) -> Vec<(std::net::IpAddr, String)> {
 #[test]
 fn every_name_server_says_why_each_other_address_is_withheld() {
     let mut world = pool(115);
-    let serving = |world: &mut World, expected: &[(u8, &str)]| {
+    let serving = |world: &mut World, expected: &[(u16, &str)]| {
         world.run_for(secs(3));
         let expected: Vec<_> = expected.iter().map(|(number, reason)| (address(*number), (*reason).to_owned())).collect();
         for number in world.running().map(|(number, _)| number).collect::<Vec<_>>() {

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::item::ServiceAddress;
 use crate::types::policy::AnnouncePolicy;
 use crate::types::time::Time;
@@ -16,7 +18,7 @@ const BURST: Duration = Duration::from_secs(1);
 /// What is due within so short a time goes out along: a thousand addresses that came one after the other go on in one list.
 const ALONG: Duration = Duration::from_millis(10);
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 struct Announced {
     address: ServiceAddress,
     next: Time,
@@ -25,7 +27,7 @@ struct Announced {
 }
 
 /// The held addresses of one group that are announced.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Announcements {
     announced: BTreeMap<IpAddr, Announced>,
     due: BTreeSet<(Time, IpAddr)>,

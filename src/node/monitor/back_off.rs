@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::time::Time;
 
 /// After the first failure.
@@ -12,14 +14,15 @@ const BACK_OFF_MIN: Duration = Duration::from_secs(5);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 
 /// One row of failures.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Failures {
     pub(crate) count: u32,
     pub(crate) until: Time,
 }
 
 /// Rows of failures by whatever they are counted for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Ord + Deserialize<'de>"))]
 pub(crate) struct BackOffs<K>(BTreeMap<K, Failures>);
 
 impl<K> Default for BackOffs<K> {

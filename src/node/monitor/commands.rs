@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::back_off::BackOffs;
 use super::control::Decision;
 use super::hosts::{Host, Hosts};
@@ -23,7 +25,7 @@ const RELAYED_MAX: usize = 4096;
 /// An item of another leader's command is passed on for so long after it came: the next `info` is at most one away.
 const RELAYED_HEARTBEATS: u32 = 2;
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Pending {
     kind: CommandKind,
     prefix: u8,
@@ -35,7 +37,7 @@ struct Pending {
 }
 
 /// The commands of one group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Commands {
     pending: BTreeMap<(HostId, Item), Pending>,
     /// The highest epoch given out, by item: a repeated acquire is above the one that was lost.
@@ -45,7 +47,7 @@ pub(crate) struct Commands {
 }
 
 /// An item of a command of another leader.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Relayed {
     until: Time,
     /// The command, with this item only.

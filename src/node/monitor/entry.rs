@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::extent;
 use crate::types::host::{EntryVersion, Extent, HostDetail, HostItem};
 use crate::types::item::Item;
@@ -15,7 +17,7 @@ use crate::types::message::VersionedItem;
 const GONE_KEPT: usize = 2048;
 
 /// This host's own entry.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct OwnEntry {
     version: EntryVersion,
     detail: HostDetail,
@@ -129,7 +131,7 @@ pub(crate) enum Taken {
 }
 
 /// Another host's entry, as far as it has been collected.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct HeardEntry {
     detail: Option<(EntryVersion, HostDetail)>,
     items: BTreeMap<Item, (EntryVersion, HostItem)>,

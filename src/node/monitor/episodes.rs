@@ -1,7 +1,10 @@
 //! What has been said already: a fault is told when it begins and when it ends, not at every heartbeat.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
 
 use super::Health;
 use super::control::Outcome;
@@ -13,9 +16,9 @@ use crate::types::host::HostId;
 use crate::types::item::Item;
 
 /// The episodes of one group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Episodes {
-    cannot_assign: BTreeMap<Item, &'static str>,
+    cannot_assign: BTreeMap<Item, Cow<'static, str>>,
     conflicts: BTreeMap<Item, HostId>,
     duplicates: BTreeSet<Item>,
     differing: BTreeMap<HostId, Vec<String>>,
@@ -32,11 +35,11 @@ impl Episodes {
     /// Tells what the control step found, once per episode.
     pub(crate) fn control(&mut self, turn: &mut Turn<'_>, outcome: &Outcome) {
         for (item, why) in &outcome.cannot_assign {
-            if self.cannot_assign.get(item) != Some(why) {
+            if self.cannot_assign.get(item).map(Cow::as_ref) != Some(*why) {
                 turn.report(Report::CannotAssign { item: item.clone(), why: (*why).to_owned() });
             }
         }
-        self.cannot_assign.clone_from(&outcome.cannot_assign);
+        self.cannot_assign = outcome.cannot_assign.iter().map(|(item, why)| (item.clone(), Cow::Borrowed(*why))).collect();
         for (item, kept) in &outcome.conflicts {
             if !self.conflicts.contains_key(item) {
                 turn.report(Report::Conflict { item: item.clone(), kept: *kept });
@@ -53,8 +56,8 @@ impl Episodes {
     }
 
     /// Why nobody can take an item, if so.
-    pub(crate) fn why_unassigned(&self, item: &Item) -> Option<&'static str> {
-        self.cannot_assign.get(item).copied()
+    pub(crate) fn why_unassigned(&self, item: &Item) -> Option<&str> {
+        self.cannot_assign.get(item).map(Cow::as_ref)
     }
 
     /// Tells which hosts have other group-wide keys than the leader, and which keys; `None`: that host's detail is on its way.

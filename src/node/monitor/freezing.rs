@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::node::event::Token;
 use crate::types::host::HostId;
 use crate::types::message::Freeze;
@@ -18,7 +20,7 @@ pub(crate) const FREEZE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 const HEEDED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The newest word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Word {
     number: u64,
     by: HostId,
@@ -27,13 +29,13 @@ struct Word {
 }
 
 /// What an operator has asked for here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Wanted {
     Frozen(Duration),
     Thawed,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Waiting {
     token: Token,
     wanted: Wanted,
@@ -65,7 +67,7 @@ pub(crate) struct Heed {
 }
 
 /// The freeze of one group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Freezing {
     word: Option<Word>,
     /// The number of the freeze that was told.

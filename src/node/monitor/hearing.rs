@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::hosts::HOSTS_MAX;
 use crate::node::event::Way;
 use crate::types::host::{BootTag, Hearing, HostId, NETWORKS_MAX, NetworkHearing, Sequence};
@@ -19,10 +21,10 @@ const LOSS_WINDOW: u32 = 64;
 const ALONE_MIN: u32 = 4;
 
 /// Where a host is heard directly.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Links([Option<Link>; NETWORKS_MAX]);
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 struct Link {
     /// When it was heard there first.
     since: Time,
@@ -160,10 +162,10 @@ impl Link {
 }
 
 /// What a host reports of hearing others.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Reported(BTreeMap<HostId, Report>);
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Report {
     /// The `info` that said so.
     said: Sequence,

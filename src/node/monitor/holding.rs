@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::announcements::Announcements;
 use super::back_off::BackOffs;
 use crate::node::action::{Action, Report, ScriptAction, ScriptJob};
@@ -23,7 +25,7 @@ const REMOVALS_MAX: u32 = 3;
 const REMOVALS_WINDOW: Duration = Duration::from_secs(60);
 
 /// How an item is given up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Manner {
     /// Script, then address off, whatever the script did.
     Orderly,
@@ -32,7 +34,7 @@ pub(crate) enum Manner {
 }
 
 /// What this host does with one item. Not in the map: not serving.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Holding {
     address: ServiceAddress,
     /// Where it was put; the group may have another interface meanwhile.
@@ -48,7 +50,7 @@ pub(crate) struct Holding {
     removed_at: Option<Time>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Stage {
     /// Acquiring: the address goes on.
     Adding { op: OpId, then: Option<(Reason, Manner)> },
@@ -71,7 +73,7 @@ enum Stage {
 }
 
 /// Why an acquire is undone.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Cause {
     Failed {
         why: String,
@@ -100,7 +102,7 @@ impl Held {
 }
 
 /// The items of one group on this host.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Holdings {
     held: BTreeMap<Item, Holding>,
     failures: BackOffs<Item>,

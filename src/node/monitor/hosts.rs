@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::entry::Taken;
 use super::hearing::{Links, Windows};
 use crate::node::event::{Arrival, Way};
@@ -32,7 +34,7 @@ const STRANGERS_MAX: usize = 64;
 const INCOMPLETE_HEARTBEATS: u32 = 8;
 
 /// Somebody that has not proved that it lives now.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Stranger {
     sender: Sender,
     sequence: Sequence,
@@ -66,7 +68,7 @@ pub(crate) struct Changes {
 }
 
 /// What is noticed about a host and worth a word.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Notice {
     /// Live, for the first time or again.
     Heard(HostId),
@@ -88,7 +90,7 @@ pub(crate) enum Notice {
 }
 
 /// The host information database of one group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Hosts {
     me: HostId,
     boot: BootId,

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::extent;
 use super::returns::Returns;
 use crate::types::host::{Extent, HostId};
@@ -20,7 +22,7 @@ pub(crate) const ITEMS_MAX: usize = 32_768;
 const TOMBSTONE_KEPT_MIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// One address of the database.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct KnownItem {
     pub(crate) prefix: u8,
     /// The host that prefers it, or did last.
@@ -58,7 +60,7 @@ pub(crate) struct Claims {
 }
 
 /// The service-address database of one group.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Items {
     known: BTreeMap<Item, KnownItem>,
     digest: u64,

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::host::HostId;
 use crate::types::item::Item;
 use crate::types::time::Time;
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Meter {
     holders: Vec<HostId>,
     /// Up to when the time is counted.
@@ -19,7 +21,7 @@ struct Meter {
 }
 
 /// The meters of one group.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Meters(BTreeMap<Item, Meter>);
 
 impl Meters {

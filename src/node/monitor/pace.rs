@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::host::Sequence;
 use crate::types::time::Time;
 
 /// The passage from one pace to another.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Pace {
     /// What this host has sent within this is fresh.
     window: Duration,

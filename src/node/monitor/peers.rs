@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::hearing::Windows;
 use super::hosts::{HOSTS_MAX, Host, Hosts, Reach};
 use crate::node::action::{StoredPeer, Unicast};
@@ -34,7 +36,7 @@ const KNOCKS_MAX: usize = 64;
 const STRANGERS_ANSWERED_MAX: usize = 64;
 
 /// Hosts of one group and where they are.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Peers {
     known: BTreeMap<HostId, Known>,
     /// The last one that was knocked at.
@@ -44,7 +46,7 @@ pub(crate) struct Peers {
     version: u64,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Known {
     control: Vec<IpAddr>,
     /// When it was live last.

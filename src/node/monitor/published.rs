@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::zone::Withheld;
 use crate::types::host::HostId;
 use crate::types::message::{RECORD_MEMBERS_MAX, ZoneRecord};
@@ -24,7 +26,7 @@ pub(crate) enum News {
 }
 
 /// The list of one group.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Published {
     pub(crate) serial: u32,
     pub(crate) addresses: BTreeSet<IpAddr>,
@@ -41,7 +43,7 @@ pub(crate) struct Published {
     heard: u32,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Incoming {
     leader: HostId,
     serial: u32,

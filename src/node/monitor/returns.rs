@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::policy::Failback;
 use crate::types::time::Time;
 
@@ -20,7 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(300);
 const DOUBLED_FROM: Duration = Duration::from_millis(100);
 
 /// The returns of one address to its preferred host.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Returns {
     /// The last.
     pub(crate) at: Time,

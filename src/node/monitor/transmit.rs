@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::commands::Commands;
 use super::entry::OwnEntry;
 use super::hearing::Windows;
@@ -39,7 +41,7 @@ const ZONE_PARTS: usize = 8;
 const GOODBYE_RELAYED: Duration = Duration::from_secs(10);
 
 /// The sending side of one group.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Transmit {
     sequence: Sequence,
     /// When the recent `info` messages were sent.

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::node::event::Token;
 use crate::types::host::{BootId, HostId, Sequence};
 use crate::types::message::{Record, Verdict, VerdictRecord, Wish, WishKind};
@@ -30,7 +32,7 @@ const RELAYED_HEARTBEATS: u32 = 2;
 const RELAYED_KEPT: Duration = Duration::from_secs(60);
 
 /// A wish, whoever repeats it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub(crate) struct WishKey {
     pub(crate) by: HostId,
     pub(crate) boot: BootId,
@@ -38,7 +40,7 @@ pub(crate) struct WishKey {
 }
 
 /// A wish of an operator of this host.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Asked {
     token: Token,
     kind: WishKind,
@@ -47,7 +49,7 @@ struct Asked {
 }
 
 /// A wish that another host repeats to this one, as leader.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Heard {
     kind: WishKind,
     until: Time,
@@ -56,7 +58,7 @@ struct Heard {
 }
 
 /// Whether a leader has set out to do it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Begun {
     No,
     Yes,
@@ -71,7 +73,7 @@ pub(crate) struct Pending {
 }
 
 /// What has become of a wish that was asked here; without a verdict, patience has ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) token: Token,
     pub(crate) kind: WishKind,
@@ -79,7 +81,7 @@ pub(crate) struct Ended {
 }
 
 /// A word of another host for a third.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Relayed {
     until: Time,
     forgotten_at: Time,
@@ -88,7 +90,7 @@ struct Relayed {
 }
 
 /// Whose word it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 enum Speaker {
     /// Of the host that was asked: for whoever leads.
     Asked,
@@ -97,7 +99,7 @@ enum Speaker {
 }
 
 /// The wishes of one group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Wishes {
     last: u64,
     asked: BTreeMap<u64, Asked>,

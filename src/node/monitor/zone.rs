@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::host::{Duty, HostId};
 use crate::types::policy::{WhenEmpty, ZonePolicy};
 
@@ -25,7 +27,7 @@ pub(crate) struct Candidate {
 }
 
 /// Why a preferred address is not advertised. A closed list, in the words of `raisctl zone`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Withheld {
     AboveHighWater,
     Draining,

@@ -25,6 +25,7 @@ pub(super) fn between(before: &Config, after: &Config) -> Vec<String> {
     let specs = |config: &Config| config.loads.iter().map(|load| (load.name.clone(), load.clone())).collect();
     all.extend(entries("load", &specs(before), &specs(after)));
     all.extend(name_server(before, after));
+    all.extend(listed("recorder", named(&[("size", before.recorder != after.recorder)])));
     all
 }
 

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::ENTRY_ITEMS_MAX;
 use crate::node::monitor::entry::HeardEntry;
 use crate::node::monitor::hearing::{Links, Reported, Windows};
@@ -23,7 +25,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 const REPORTS_BEHIND: u64 = 2;
 
 /// Another host of the group.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Host {
     /// The newest head, as it came; its age is in `heard_at`.
     pub(crate) head: HostHead,
@@ -59,7 +61,7 @@ pub(crate) struct Host {
 }
 
 /// Whether a host counts as live.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Standing {
     /// Heard within the timeout.
     Live,

@@ -10,13 +10,14 @@ use raisd::types::policy::{
     WhenEmpty, ZonePolicy,
 };
 
+use crate::machine::Number;
 use crate::world::World;
 
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where the addresses of [`pool`] belong.
-pub(crate) const HOME: [(IpAddr, u8); 3] = [(address(1), 1), (address(2), 2), (address(3), 3)];
+pub(crate) const HOME: [(IpAddr, Number); 3] = [(address(1), 1), (address(2), 2), (address(3), 3)];
 
 /// Three hosts with an address each and a spare.
 pub(crate) fn pool(seed: u64) -> World {
@@ -32,13 +33,21 @@ pub(crate) fn secs(count: u64) -> Duration {
 }
 
 /// The host with this last byte.
-pub(crate) fn host(number: u8) -> HostId {
-    HostId([10, 0, 0, number].into())
+pub(crate) fn host(number: Number) -> HostId {
+    HostId(control(number, 0))
+}
+
+/// The host's address on a control network.
+pub(crate) fn control(number: Number, network: u8) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    [10, network, high, low].into()
 }
 
 /// The service address with this last byte.
-pub(crate) const fn address(number: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, number))
+pub(crate) const fn address(number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    assert!(high == 0, "a last byte");
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, low))
 }
 
 /// One of many service addresses.
@@ -72,12 +81,12 @@ pub(crate) fn shared() -> SharedPolicy {
 }
 
 /// A host that prefers `preferred`; without any a spare.
-pub(crate) fn policy(number: u8, preferred: &[IpAddr]) -> NodePolicy {
+pub(crate) fn policy(number: Number, preferred: &[IpAddr]) -> NodePolicy {
     NodePolicy {
         host: HostPolicy {
             id: host(number),
             name: format!("web{number}"),
-            control: vec![[10, 0, 0, number].into(), [10, 1, 0, number].into()],
+            control: vec![control(number, 0), control(number, 1)],
             location: String::new(),
             capabilities: Vec::new(),
         },

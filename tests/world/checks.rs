@@ -6,23 +6,23 @@ use std::time::Duration;
 use raisd::node::action::Report;
 use raisd::types::view::View;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Number};
 use crate::setup::HEARTBEAT;
 use crate::world::World;
 
 impl World {
     /// The machines that have an address.
-    pub(crate) fn holders(&self, address: IpAddr) -> Vec<u8> {
+    pub(crate) fn holders(&self, address: IpAddr) -> Vec<Number> {
         self.machines.iter().filter(|(_, machine)| machine.has(address)).map(|(number, _)| *number).collect()
     }
 
-    pub(crate) fn is_served(&self, placement: &[(IpAddr, u8)]) -> bool {
+    pub(crate) fn is_served(&self, placement: &[(IpAddr, Number)]) -> bool {
         placement.iter().all(|(address, number)| self.holders(*address) == [*number])
     }
 
     /// Each address is on exactly this machine, and every node that runs knows so.
     #[track_caller]
-    pub(crate) fn assert_served(&self, placement: &[(IpAddr, u8)]) {
+    pub(crate) fn assert_served(&self, placement: &[(IpAddr, Number)]) {
         for (address, number) in placement {
             assert_eq!(self.holders(*address), [*number], "holders of {address}");
         }
@@ -39,11 +39,11 @@ impl World {
     }
 
     /// The machines whose node runs.
-    pub(crate) fn running(&self) -> impl Iterator<Item = (u8, &Machine)> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = (Number, &Machine)> {
         self.machines.iter().filter(|(_, machine)| machine.node.is_some()).map(|(number, machine)| (*number, machine))
     }
 
-    pub(crate) fn view_of(&self, number: u8) -> View {
+    pub(crate) fn view_of(&self, number: Number) -> View {
         view(self, &self.machines[&number])
     }
 
@@ -86,7 +86,7 @@ impl World {
     }
 
     /// How often something like this was reported since the beginning.
-    pub(crate) fn count_reports(&self, wanted: impl Fn(u8, &Report) -> bool) -> usize {
+    pub(crate) fn count_reports(&self, wanted: impl Fn(Number, &Report) -> bool) -> usize {
         self.reports.iter().filter(|(_, number, report)| wanted(*number, report)).count()
     }
 }

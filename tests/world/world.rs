@@ -19,7 +19,7 @@ use raisd::types::policy::NodePolicy;
 use raisd::types::time::Time;
 
 use crate::datagrams;
-use crate::machine::{KernelMood, Machine, ScriptMood};
+use crate::machine::{KernelMood, Machine, Number, ScriptMood};
 use crate::transcript::Transcript;
 
 /// A datagram on its way.
@@ -37,19 +37,19 @@ pub(crate) struct Datagram {
 #[derive(Debug)]
 enum Due {
     Datagram {
-        to: u8,
+        to: Number,
         network: u8,
         way: Way,
         datagram: Datagram,
     },
     /// For this boot of the machine's node.
     Event {
-        to: u8,
+        to: Number,
         boot: BootId,
         event: Event,
     },
     Kernel {
-        on: u8,
+        on: Number,
         boot: BootId,
         op: OpId,
         change: Change,
@@ -74,23 +74,23 @@ const EVENTS_AT_ONCE_MAX: u32 = 200_000;
 
 pub(crate) struct World {
     pub(crate) now: Time,
-    pub(crate) machines: BTreeMap<u8, Machine>,
+    pub(crate) machines: BTreeMap<Number, Machine>,
     /// `(from, to, network)` that do not work.
-    pub(crate) cuts: BTreeSet<(u8, u8, u8)>,
+    pub(crate) cuts: BTreeSet<(Number, Number, u8)>,
     /// The same for multicast only.
-    pub(crate) multicast_cuts: BTreeSet<(u8, u8, u8)>,
+    pub(crate) multicast_cuts: BTreeSet<(Number, Number, u8)>,
     /// Datagrams that were sent to single hosts.
     pub(crate) unicast_sent: u64,
     /// Per thousand.
     pub(crate) loss: u64,
     /// Machines whose loop does not run, until when.
-    pub(crate) frozen: BTreeMap<u8, Time>,
+    pub(crate) frozen: BTreeMap<Number, Time>,
     /// Panics as soon as two machines have an address.
     pub(crate) forbids_doubles: bool,
     /// All that was sent, if kept.
     pub(crate) capture: Option<Vec<Datagram>>,
     /// Everything that was reported, with the time and the host.
-    pub(crate) reports: Vec<(Time, u8, Report)>,
+    pub(crate) reports: Vec<(Time, Number, Report)>,
     /// How long two machines had an address, and how long none had it.
     pub(crate) doubles: BTreeMap<IpAddr, Duration>,
     queue: BTreeMap<(Time, u64), Due>,
@@ -119,7 +119,7 @@ impl Drop for World {
 impl World {
     pub(crate) fn new(seed: u64, policies: impl IntoIterator<Item = NodePolicy>) -> Self {
         let number = |policy: &NodePolicy| match policy.host.id.0 {
-            IpAddr::V4(id) => id.octets()[3],
+            IpAddr::V4(id) => u16::from_be_bytes([id.octets()[2], id.octets()[3]]),
             IpAddr::V6(_) => panic!("simulated hosts have IPv4 ids"),
         };
         Self {
@@ -162,7 +162,7 @@ impl World {
     // ---- what stories do ----
 
     /// Starts the daemon of a machine.
-    pub(crate) fn boot(&mut self, number: u8) {
+    pub(crate) fn boot(&mut self, number: Number) {
         let boot = self.draw_boot();
         let now = self.now;
         let machine = self.machine(number);
@@ -184,7 +184,7 @@ impl World {
     }
 
     /// Another configuration for a machine, taken up by its daemon as it runs.
-    pub(crate) fn reload(&mut self, number: u8, change: impl FnOnce(&mut NodePolicy)) {
+    pub(crate) fn reload(&mut self, number: Number, change: impl FnOnce(&mut NodePolicy)) {
         let boot = self.draw_boot();
         let now = self.now;
         let machine = self.machine(number);
@@ -207,14 +207,14 @@ impl World {
     }
 
     pub(crate) fn boot_all(&mut self) {
-        let all: Vec<u8> = self.machines.keys().copied().collect();
+        let all: Vec<Number> = self.machines.keys().copied().collect();
         for number in all {
             self.boot(number);
         }
     }
 
     /// The machine loses power: nothing is left but its disk.
-    pub(crate) fn power_off(&mut self, number: u8) {
+    pub(crate) fn power_off(&mut self, number: Number) {
         self.transcript.say(self.now, number, "=== loses power".to_owned());
         let machine = self.machine(number);
         machine.end();
@@ -224,24 +224,24 @@ impl World {
     }
 
     /// The daemon is gone, its addresses are left.
-    pub(crate) fn kill(&mut self, number: u8) {
+    pub(crate) fn kill(&mut self, number: Number) {
         self.transcript.say(self.now, number, "=== daemon killed".to_owned());
         self.machine(number).end();
     }
 
     /// The machine's daemon hangs: its kernel goes on, and what arrives waits in its queue.
-    pub(crate) fn freeze(&mut self, number: u8, duration: Duration) {
+    pub(crate) fn freeze(&mut self, number: Number, duration: Duration) {
         self.transcript.say(self.now, number, format!("=== hangs for {duration:?}"));
         self.frozen.insert(number, self.now.plus(duration));
     }
 
-    pub(crate) fn cut(&mut self, one: u8, other: u8, network: u8) {
+    pub(crate) fn cut(&mut self, one: Number, other: Number, network: u8) {
         self.cuts.extend([(one, other, network), (other, one, network)]);
     }
 
     /// Switches forget who listens for multicast on these networks: from then on nobody's arrives.
     pub(crate) fn lose_multicast(&mut self, networks: &[u8]) {
-        let all: Vec<u8> = self.machines.keys().copied().collect();
+        let all: Vec<Number> = self.machines.keys().copied().collect();
         for from in &all {
             for to in &all {
                 self.multicast_cuts.extend(networks.iter().map(|network| (*from, *to, *network)));
@@ -250,8 +250,8 @@ impl World {
     }
 
     /// Cuts a machine off on all networks.
-    pub(crate) fn isolate(&mut self, number: u8) {
-        let others: Vec<u8> = self.machines.keys().copied().filter(|other| *other != number).collect();
+    pub(crate) fn isolate(&mut self, number: Number) {
+        let others: Vec<Number> = self.machines.keys().copied().filter(|other| *other != number).collect();
         for other in others {
             for network in 0..NETWORKS {
                 self.cut(number, other, network);
@@ -260,11 +260,11 @@ impl World {
     }
 
     /// Something happens to a node at once.
-    pub(crate) fn tell(&mut self, number: u8, event: Event) {
+    pub(crate) fn tell(&mut self, number: Number, event: Event) {
         self.handle(number, event);
     }
 
-    pub(crate) fn ask(&mut self, number: u8, request: Request) -> Token {
+    pub(crate) fn ask(&mut self, number: Number, request: Request) -> Token {
         self.token += 1;
         let token = Token(self.token);
         self.tell(number, Event::Asked { token, request });
@@ -272,7 +272,7 @@ impl World {
     }
 
     /// Somebody puts an address on a machine by hand.
-    pub(crate) fn add_by_hand(&mut self, number: u8, address: IpAddr) {
+    pub(crate) fn add_by_hand(&mut self, number: Number, address: IpAddr) {
         let address = ServiceAddress::host(address);
         self.machine(number).interface.insert(address, Mark::Foreign);
         self.count_doubles(address.address);
@@ -280,7 +280,7 @@ impl World {
     }
 
     /// Somebody removes an address of a machine by hand.
-    pub(crate) fn remove_by_hand(&mut self, number: u8, address: IpAddr) {
+    pub(crate) fn remove_by_hand(&mut self, number: Number, address: IpAddr) {
         let address = ServiceAddress::host(address);
         self.machine(number).interface.remove(&address);
         self.count_doubles(address.address);
@@ -288,7 +288,7 @@ impl World {
     }
 
     /// A datagram arrives that was captured before, as new as the receiver can tell.
-    pub(crate) fn replay(&mut self, to: u8, datagram: Datagram) {
+    pub(crate) fn replay(&mut self, to: Number, datagram: Datagram) {
         self.enqueue(Duration::ZERO, Due::Datagram { to, network: 0, way: Way::Multicast, datagram });
     }
 
@@ -313,7 +313,7 @@ impl World {
 
     /// The next thing that happens at or before `end`. Says whether there was one.
     fn step(&mut self, end: Time) -> bool {
-        let deadline = |(number, machine): (&u8, &Machine)| {
+        let deadline = |(number, machine): (&Number, &Machine)| {
             let thaws = self.frozen.get(number).copied().unwrap_or(Time::START);
             Some((machine.deadline?.max(thaws), *number))
         };
@@ -346,7 +346,7 @@ impl World {
         }
     }
 
-    fn time_out(&mut self, number: u8) {
+    fn time_out(&mut self, number: Number) {
         self.handle(number, Event::Timeout);
         let now = self.now;
         if let Some(deadline) = self.machine(number).deadline {
@@ -378,7 +378,7 @@ impl World {
         }
     }
 
-    fn receive(&mut self, to: u8, network: u8, way: Way, datagram: Datagram) {
+    fn receive(&mut self, to: Number, network: u8, way: Way, datagram: Datagram) {
         let machine = self.machine(to);
         let Some(group) = machine.place_of(&datagram.group).filter(|_| machine.node.is_some()) else { return };
         if machine.places[&group].boot == datagram.sender.boot {
@@ -393,7 +393,7 @@ impl World {
         self.handle(to, Event::Heard(Heard { group, network, way, sender, number, arrival, records }));
     }
 
-    fn change_kernel(&mut self, on: u8, op: OpId, change: Change, interface: String, address: ServiceAddress) {
+    fn change_kernel(&mut self, on: Number, op: OpId, change: Change, interface: String, address: ServiceAddress) {
         let machine = self.machine(on);
         let works = match (change, machine.kernel) {
             (Change::Add, KernelMood::RefusesToAdd) | (Change::Remove, KernelMood::RefusesToRemove) => false,
@@ -435,7 +435,7 @@ impl World {
 
     // ---- what nodes do ----
 
-    fn handle(&mut self, number: u8, event: Event) {
+    fn handle(&mut self, number: Number, event: Event) {
         self.transcript.event(self.now, number, &event);
         let now = self.now;
         let machine = self.machine(number);
@@ -445,7 +445,7 @@ impl World {
         self.perform(number, actions);
     }
 
-    fn perform(&mut self, number: u8, actions: Vec<Action>) {
+    fn perform(&mut self, number: Number, actions: Vec<Action>) {
         let machine = self.machine(number);
         machine.deadline = machine.node.as_ref().and_then(Node::deadline).map(|deadline| machine.global(deadline));
         let mut batch = 0;
@@ -489,7 +489,7 @@ impl World {
         }
     }
 
-    fn ask_kernel(&mut self, on: u8, batch: &mut u32, op: OpId, change: Change, interface: String, address: ServiceAddress) {
+    fn ask_kernel(&mut self, on: Number, batch: &mut u32, op: OpId, change: Change, interface: String, address: ServiceAddress) {
         let boot = self.machine(on).boot;
         // A batch is answered one by one.
         let after = KERNEL + Duration::from_micros(20) * *batch;
@@ -497,12 +497,12 @@ impl World {
         self.enqueue(after, Due::Kernel { on, boot, op, change, interface, address });
     }
 
-    fn answer(&mut self, to: u8, after: Duration, op: OpId, outcome: Outcome) {
+    fn answer(&mut self, to: Number, after: Duration, op: OpId, outcome: Outcome) {
         let boot = self.machine(to).boot;
         self.enqueue(after, Due::Event { to, boot, event: Event::Finished { op, outcome } });
     }
 
-    fn announce(&mut self, number: u8, addresses: &[ServiceAddress]) {
+    fn announce(&mut self, number: Number, addresses: &[ServiceAddress]) {
         let machine = self.machine(number);
         for address in addresses {
             assert!(machine.interface.contains_key(address), "h{number} announces {address}, which is not on its interface");
@@ -510,7 +510,7 @@ impl World {
         }
     }
 
-    fn run_script(&mut self, number: u8, op: OpId, job: &ScriptJob) {
+    fn run_script(&mut self, number: Number, op: OpId, job: &ScriptJob) {
         let machine = self.machine(number);
         let mood = match job.action {
             ScriptAction::Acquire => {
@@ -528,7 +528,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: u8, group: GroupIndex, message: Message, unicast: &Unicast) {
+    fn send(&mut self, from: Number, group: GroupIndex, message: Message, unicast: &Unicast) {
         let (sent, kind) = (self.now, message.kind);
         let machine = self.machine(from);
         machine.infos_sent += u64::from(message.kind == MessageKind::Info);
@@ -539,7 +539,7 @@ impl World {
             .records
             .iter()
             .any(|record| matches!(record, Record::Head(head) if head.id == sender.host && head.sequence == Sequence::FAREWELL));
-        let mut destinations: Vec<(u8, u8, Way, usize)> = Vec::new();
+        let mut destinations: Vec<(Number, u8, Way, usize)> = Vec::new();
         // A group that has been taken out of the configuration ends as it was.
         let has_multicast = |machine: &Machine| {
             machine.policy.groups.iter().find(|configured| *configured.name == *group).is_none_or(|configured| configured.multicast)
@@ -576,7 +576,7 @@ impl World {
     }
 
     /// The machine that has a control address, and on which network.
-    fn at(&self, address: IpAddr) -> Option<(u8, u8)> {
+    fn at(&self, address: IpAddr) -> Option<(Number, u8)> {
         self.machines.iter().find_map(|(number, machine)| {
             let network = machine.policy.host.control.iter().position(|control| *control == address)?;
             Some((*number, u8::try_from(network).expect("few networks")))
@@ -588,7 +588,7 @@ impl World {
         self.queue.insert((self.now.plus(after), self.queued), due);
     }
 
-    pub(crate) fn machine(&mut self, number: u8) -> &mut Machine {
+    pub(crate) fn machine(&mut self, number: Number) -> &mut Machine {
         self.machines.get_mut(&number).unwrap_or_else(|| panic!("there is no machine {number}"))
     }
 

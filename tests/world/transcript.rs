@@ -7,10 +7,12 @@ use raisd::node::event::Event;
 use raisd::types::message::{Message, MessageKind, Record};
 use raisd::types::time::Time;
 
+use crate::machine::Number;
+
 /// The last lines of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
-    lines: VecDeque<(Time, u8, String)>,
+    lines: VecDeque<(Time, Number, String)>,
     /// Also every `info` (variable `POOL_INFOS`).
     infos: bool,
 }
@@ -22,14 +24,14 @@ impl Transcript {
         Self { lines: VecDeque::new(), infos: std::env::var_os("POOL_INFOS").is_some() }
     }
 
-    pub(crate) fn say(&mut self, now: Time, host: u8, text: String) {
+    pub(crate) fn say(&mut self, now: Time, host: Number, text: String) {
         if self.lines.len() >= LINES_MAX {
             self.lines.pop_front();
         }
         self.lines.push_back((now, host, text));
     }
 
-    pub(crate) fn event(&mut self, now: Time, host: u8, event: &Event) {
+    pub(crate) fn event(&mut self, now: Time, host: Number, event: &Event) {
         match event {
             Event::Timeout => {}
             Event::Heard(heard) if self.infos => {
@@ -47,7 +49,7 @@ impl Transcript {
         }
     }
 
-    pub(crate) fn action(&mut self, now: Time, host: u8, action: &Action) {
+    pub(crate) fn action(&mut self, now: Time, host: Number, action: &Action) {
         let text = match action {
             Action::Send { message, .. } => match message.kind {
                 MessageKind::Info if !self.infos => return,

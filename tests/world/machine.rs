@@ -15,6 +15,9 @@ use raisd::types::policy::{GroupPolicy, NodePolicy};
 use raisd::types::time::Time;
 use raisd::types::view::ZoneView;
 
+/// Numbers a machine. Its host id is `10.0.0.0` plus this, unless it is a clone.
+pub(crate) type Number = u16;
+
 /// What a script does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ScriptMood {
