@@ -54,7 +54,7 @@ pub(crate) struct Place {
 }
 
 /// A machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) policy: NodePolicy,
     /// The groups of the node, by number.

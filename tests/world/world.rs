@@ -34,7 +34,7 @@ pub(crate) struct Datagram {
     pub(crate) records: Rc<Vec<Record>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Due {
     Datagram {
         to: Number,
@@ -72,6 +72,7 @@ const DISK: Duration = Duration::from_millis(2);
 /// More events than this at one moment are a spin.
 const EVENTS_AT_ONCE_MAX: u32 = 200_000;
 
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) machines: BTreeMap<Number, Machine>,

@@ -232,6 +232,10 @@ fn scratch_manifest(manifest: &str) -> String {
             kept.push_str(line);
             kept.push('\n');
         }
+        if line == "[dev-dependencies]" {
+            // The daemon has it, and tests of the core read JSON with it.
+            kept.push_str("serde_json = \"1\"\n");
+        }
     }
     kept + "\n[workspace]\n\n[profile.dev]\nopt-level = 1\ndebug = false\n"
 }
