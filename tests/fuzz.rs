@@ -84,8 +84,38 @@ fn main() -> ExitCode {
         PANICS.fetch_add(1, Ordering::SeqCst);
         show(panic);
     }));
-    let trials = TARGETS.iter().map(|target| Trial::test(target.name, move || fuzz(target, share, seed)));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let targets = TARGETS.iter().map(|target| Trial::test(target.name, move || fuzz(target, share, seed)));
+    let twins = [
+        Trial::test("a_panic_on_any_thread_is_a_finding", a_panic_on_any_thread_is_a_finding),
+        Trial::test("what_is_drawn_reaches_the_core", what_is_drawn_reaches_the_core),
+    ];
+    libtest_mimic::run(&arguments, twins.into_iter().chain(targets).collect()).exit_code()
+}
+
+fn a_panic_on_any_thread_is_a_finding() -> Result<(), Failed> {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let target = |run: fn(&[u8])| Target { name: "twin", run, seeds: Vec::new, bytes_max: 10 };
+    let here = target(|bytes| assert_ne!(bytes, b"bad"));
+    let elsewhere = target(|bytes| {
+        let bytes = bytes.to_vec();
+        // As a server would: whoever is asked is none the wiser.
+        let _ = std::thread::spawn(move || assert_ne!(bytes, b"bad")).join();
+    });
+    for twin in [here, elsewhere] {
+        holds(&twin, b"good")?;
+        if holds(&twin, b"bad").is_ok() {
+            return Err("a panic has passed unseen".into());
+        }
+    }
+    Ok(())
+}
+
+fn what_is_drawn_reaches_the_core() -> Result<(), Failed> {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match pool::seeds_that_act() {
+        (1.., 1..) => Ok(()),
+        (strangers, moves) => Err(format!("{strangers} seeds make a stranger known, {moves} move an address").into()),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "it runs for a bounded time")]

@@ -65,6 +65,10 @@ static TARGET: LazyLock<&'static Target> = LazyLock::new(|| {
 fuzz_target!(
     init: {
         let target = *TARGET;
+        if target.name == "recording" {
+            // The replay catches what makes the core panic, and says so. libFuzzer's own hook would end everything before that.
+            drop(std::panic::take_hook());
+        }
         if let Some(directory) = std::env::var_os("FUZZ_SEEDS") {
             for (number, seed) in (target.seeds)().iter().enumerate() {
                 std::fs::write(Path::new(&directory).join(format!("seed-{number:03}")), seed).unwrap();

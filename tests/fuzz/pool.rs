@@ -35,6 +35,9 @@ fn policies() -> Vec<NodePolicy> {
     vec![setup::with_scripts(policy(1, &[address(1)])), policy(2, &[address(2)]), policy(3, &[])]
 }
 
+/// A host that does not exist.
+const STRANGER: Number = 9;
+
 struct Settled {
     world: World,
     known: Known,
@@ -54,10 +57,27 @@ impl Settled {
             known.boots.push(machine.places[&GroupIndex(0)].boot);
         }
         // One that nobody knows.
-        known.hosts.push(host(9));
+        known.hosts.push(host(STRANGER));
         known.boots.push(raisd::types::host::BootId([9; 16]));
         let sizes = sizes(&world);
         Self { world, known, sizes }
+    }
+
+    /// The pool when it has been told this, and some time has passed.
+    fn after(&self, bytes: &[u8]) -> World {
+        let mut world = self.world.clone();
+        let mut rest = bytes;
+        let mut inbound: Vec<Inbound> = (0..3).map(|_| Inbound::new(GROUP, &protection()).unwrap()).collect();
+        for round in 0..MESSAGES_MAX {
+            let Some((prefix, behind)) = rest.split_first_chunk::<PREFIX>() else { break };
+            let [who, how, high, low] = *prefix;
+            let (says, others) = behind.split_at(behind.len().min(u16::from_be_bytes([high, low]).into()));
+            rest = others;
+            tell(&mut world, self, &mut inbound, round as u64, who, how, says);
+            world.run_for([Duration::ZERO, ms(20), ms(300), TIMEOUT][usize::from(how >> 6)]);
+        }
+        world.run_for(TIMEOUT * 3);
+        world
     }
 }
 
@@ -77,18 +97,7 @@ fn sizes(world: &World) -> Vec<usize> {
 /// how long it is; then what it says.
 pub(crate) fn told(bytes: &[u8]) {
     with_settled(|settled| {
-        let mut world = settled.world.clone();
-        let mut rest = bytes;
-        let mut inbound: Vec<Inbound> = (0..3).map(|_| Inbound::new(GROUP, &protection()).unwrap()).collect();
-        for round in 0..MESSAGES_MAX {
-            let Some((prefix, behind)) = rest.split_first_chunk::<PREFIX>() else { break };
-            let [who, how, high, low] = *prefix;
-            let (says, others) = behind.split_at(behind.len().min(u16::from_be_bytes([high, low]).into()));
-            rest = others;
-            tell(&mut world, settled, &mut inbound, round as u64, who, how, says);
-            world.run_for([Duration::ZERO, ms(20), ms(300), TIMEOUT][usize::from(how >> 6)]);
-        }
-        world.run_for(TIMEOUT * 3);
+        let world = settled.after(bytes);
         if world.machines.values().all(|machine| machine.node.is_some()) {
             for (size, before) in sizes(&world).iter().zip(&settled.sizes) {
                 let most = before + GROWTH_FREE + GROWTH_FACTOR * bytes.len();
@@ -96,6 +105,22 @@ pub(crate) fn told(bytes: &[u8]) {
             }
         }
     });
+}
+
+/// How many of the seeds make a host known that does not exist, and how many move an address: what is drawn must get through to
+/// what is looked at.
+pub(crate) fn seeds_that_act() -> (usize, usize) {
+    let all = seeds();
+    with_settled(|settled| {
+        let (mut strangers, mut moves) = (0, 0);
+        for seed in &all {
+            let world = settled.after(seed);
+            let knows = |number: Number| world.view_of(number).groups[0].hosts.iter().any(|known| known.id == host(STRANGER));
+            strangers += usize::from(world.running().any(|(number, _)| knows(number)));
+            moves += usize::from(world.reports[settled.world.reports.len()..].iter().any(|(_, _, report)| crate::checks::is_move(report)));
+        }
+        (strangers, moves)
+    })
 }
 
 fn tell(world: &mut World, settled: &Settled, inbound: &mut [Inbound], round: u64, who: u8, how: u8, says: &[u8]) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -175,11 +176,15 @@ impl<'a> Tests<'a> {
         let Some(first) = batch.first() else { return Ok(Ran::Passed) };
         let names: Vec<&str> = batch.iter().map(|test| self.tests[*test].name.as_str()).collect();
         let takes: Duration = batch.iter().map(|test| self.tests[*test].takes).sum();
-        let mut command = test_command(self.project, &self.project.programs[self.tests[*first].program], &names);
+        let mut command =
+            test_command(self.project, &self.project.programs[self.tests[*first].program], &names, takes * 5 + Duration::from_secs(10));
         command.env("RAISD_MUTANT", number.to_string());
-        run(command, takes * 5 + Duration::from_secs(10))
+        run(command, takes * 20 + Duration::from_secs(120))
     }
 }
+
+/// Sent when the processor time is over.
+const SIGXCPU: i32 = 24;
 
 enum Ran {
     Passed,
@@ -203,7 +208,7 @@ fn look_at(project: &Project, program: usize, path: &Path, jobs: usize) -> Resul
         loop {
             let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
             fs::write(&seen, [])?;
-            let mut command = test_command(project, path, &[name]);
+            let mut command = test_command(project, path, &[name], ALONE_MAX);
             command.env("RAISD_MUTANTS_SEEN", &seen);
             let started = Instant::now();
             let passed = matches!(run(command, ALONE_MAX)?, Ran::Passed);
@@ -234,11 +239,11 @@ fn read_notes(program: usize, content: &[u8]) -> Option<Vec<Test>> {
     notes.iter().map(test).collect()
 }
 
-/// One test after the other, in the copy, with an end to what it may take.
-fn test_command(project: &Project, program: &Path, names: &[&str]) -> Command {
+/// One test after the other, in the copy, with an end to what it may take: processor time, since the machine may be busy with others.
+fn test_command(project: &Project, program: &Path, names: &[&str], processor: Duration) -> Command {
     let mut command = Command::new("sh");
     command
-        .args(["-c", "ulimit -v $0; exec \"$@\"", &MEMORY_KIB_MAX.to_string()])
+        .args(["-c", &format!("ulimit -v {MEMORY_KIB_MAX}; ulimit -S -t {}; exec \"$@\"", processor.as_secs() + 1), "sh"])
         .arg(program)
         .args(names)
         .args(["--exact", "--test-threads", "1"])
@@ -290,7 +295,8 @@ fn run(mut command: Command, limit: Duration) -> Result<Ran> {
         }
         drop(send);
         let hung = watch.join().unwrap_or(false);
-        lock(child).wait().context("waiting for a test program")?;
+        let status = lock(child).wait().context("waiting for a test program")?;
+        let hung = hung || status.signal() == Some(SIGXCPU);
         Ok(match failed {
             Some(name) => Ran::Failed(name),
             None if hung => Ran::Hung,
