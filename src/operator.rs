@@ -13,6 +13,7 @@ mod names;
 pub mod past;
 pub mod recordings;
 pub mod replay;
+pub mod report;
 pub mod simulate;
 pub mod status;
 pub mod terminal;

@@ -18,10 +18,11 @@ use raisd::operator::events::{self, EventsError, Form, Wanted};
 use raisd::operator::explain;
 use raisd::operator::keys::KeyStatus;
 use raisd::operator::past::{self, PastError};
+use raisd::operator::report::{self, ArchiveError};
 use raisd::operator::simulate::{self as simulation, StateFileError};
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
-use raisd::operator::when::read_time;
+use raisd::operator::when::{present, read_time};
 use raisd::operator::words::{millis, read_duration};
 use raisd::operator::zone;
 use raisd::ports::api::call::{
@@ -213,6 +214,15 @@ enum Command {
     },
     /// Have the daemon read its configuration again; a wrong one changes nothing and is exit code 2
     Reload,
+    /// One archive for a bug report, without secrets; needs no daemon, and says what could not be had
+    Report {
+        /// Where to put it; without this raisd-report-HOST-TIME.tar.gz in the working directory
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// The configuration, if no daemon answers that could say which it is
+        #[arg(long, default_value = CONFIG, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Print a key file for a group, or add a key to one; needs no daemon
     Keygen {
         /// Add a key that only receives to this file; a file that is not there is made, with mode 600
@@ -295,6 +305,8 @@ enum Failure {
     #[error("an address is unserved or held twice")]
     NotWhole,
     #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
     Past(#[from] PastError),
     #[error(transparent)]
     Simulate(#[from] SimulateError),
@@ -318,12 +330,13 @@ impl Failure {
             | Self::StateFile(_)
             | Self::UnknownGroup { .. } => 2,
             Self::Past(error) if error.is_usage() => 2,
-            Self::Past(_)
+            Self::Archive(_)
             | Self::Client(_)
             | Self::Delegation(_)
             | Self::KeyNotEverywhere
             | Self::NotWhole
             | Self::Output(_)
+            | Self::Past(_)
             | Self::Runtime(_) => 1,
         }
     }
@@ -341,7 +354,8 @@ fn main() -> ExitCode {
         Failure::KeyNotEverywhere | Failure::NotWhole => {}
         // With its places and carets, as it is.
         Failure::Client(error @ ClientError::Configuration(_)) => eprintln!("{error}\n\nnothing is changed: the daemon goes on as before"),
-        Failure::Client(_)
+        Failure::Archive(_)
+        | Failure::Client(_)
         | Failure::Delegation(_)
         | Failure::Key(_)
         | Failure::Output(_)
@@ -425,6 +439,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
         Command::Reload => print(&format!("{}\n", client.reload().await?)),
+        Command::Report { output, config } => {
+            let written = report::write(&client, &report::Sources { config, output, wall: present() }).await?;
+            print(&report::render(&written))
+        }
         Command::Keygen { append: None, receive } => {
             let usage = if receive { KeyUse::Receive } else { KeyUse::Send };
             print(&config::key_file_text(usage)?)

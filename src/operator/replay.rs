@@ -12,10 +12,11 @@ use super::words::count;
 use crate::node::action::Action;
 use crate::node::event::GroupIndex;
 use crate::node::transcript::{self, Names};
+use crate::recording::Sent;
 use crate::recording::frame::{Decision, Opening, Origin, Wall};
 use crate::recording::merge::{Merge, Told};
 use crate::recording::replay::{Called, Continuity, Step, Verdict};
-use crate::recording::segment::Cut;
+use crate::recording::segment::{Cut, CutKind};
 use crate::types::host::BootId;
 
 /// What is to be shown.
@@ -68,7 +69,7 @@ pub fn show(wanted: &Wanted, out: &mut impl Write, aside: &mut impl Write) -> Re
         match step {
             Step::Opened { opening, continuity } => host.open(&opening, continuity, wanted, &mut tally, out)?,
             Step::Called(called) => host.call(&called, wanted, &mut tally, out)?,
-            Step::Ended(cut) => host.end(cut.as_ref(), wanted, out)?,
+            Step::Ended(cut) => host.end(cut.as_ref(), wanted, &mut tally, out)?,
         }
     }
     tally.close(out)?;
@@ -196,6 +197,14 @@ impl Shown {
         for action in actions.iter().filter(|action| !wanted.deeds || is_deed(action)) {
             self.lines('>', &transcript::action_in_short(action, &self.names), out)?;
         }
+        for Sent { group: _, boot: _, first, last } in entry.sent.iter().filter(|_| !wanted.deeds) {
+            let numbers = match *first {
+                u64::MAX => "the last datagram of this start".to_owned(),
+                first if first == *last => format!("datagram {first}"),
+                first => format!("datagrams {first} to {last}"),
+            };
+            writeln!(out, "{}  = went out as {numbers}", self.column)?;
+        }
         if let Some(difference) = self.difference(verdict, actions) {
             for line in &difference {
                 writeln!(out, "{}  ! {line}", self.column)?;
@@ -239,9 +248,13 @@ impl Shown {
         }
     }
 
-    fn end(&self, cut: Option<&Cut>, wanted: &Wanted, out: &mut impl Write) -> io::Result<()> {
+    fn end(&self, cut: Option<&Cut>, wanted: &Wanted, tally: &mut Tally, out: &mut impl Write) -> io::Result<()> {
         // Where it ends is after anything that was wanted.
-        let Some(Cut { at, left, why }) = cut.filter(|_| wanted.until.is_none()) else { return Ok(()) };
+        let Some(Cut { at, left, kind, why }) = cut.filter(|_| wanted.until.is_none()) else { return Ok(()) };
+        match kind {
+            CutKind::Torn => {}
+            CutKind::Damaged => tally.note_difference(format!("byte {at} of a segment of {}: {why}", self.name)),
+        }
         writeln!(out, "{}--- the segment ends at byte {at}; {left} bytes are left out: {why}", self.column)
     }
 }

@@ -15,6 +15,12 @@ use crate::recording::Wall;
 pub const FORMS: &str = "a time of day (23:50 or 23:50:07: the last time it was that), a date and time (2026-11-22 23:50, or as RFC 3339 with its offset), \
                          or how long ago (10m, 90s, 2h)";
 
+/// The present, by this machine's clock.
+#[must_use]
+pub fn present() -> Wall {
+    Wall(Timestamp::now().as_microsecond())
+}
+
 /// Reads a time by this machine's clock and zone.
 ///
 /// # Errors

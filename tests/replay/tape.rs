@@ -19,7 +19,7 @@ use raisd::types::time::Time;
 use crate::machine::Number;
 use crate::world::{Recorder, World};
 
-/// 2026-11-22 00:00 UTC.
+/// Some midnight: 2026-11-22 in UTC. The machines' own time lines begin 400 days before their daemons.
 const MIDNIGHT_US: i64 = 1_795_305_600_000_000;
 
 /// One machine's tape.
