@@ -8,7 +8,7 @@
 //!
 //! And from every leaf, when everything is delivered and nothing goes wrong: within [`Bounds::serve`] heartbeats each address is on
 //! exactly one host that runs, at home if its preferred host runs, and stays there for [`STAYS`]; when the hosts that are down have been started again, within
-//! [`Bounds::serve`] heartbeats the same. An address that has expired is on none, before and after.
+//! [`Bounds::serve`] heartbeats the same. An address that has expired is on none while all run that did, unless a disk was lost.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -139,20 +139,29 @@ impl Paths<'_> {
 /// What comes about from a state once nothing goes wrong any more: how many heartbeats it took, or what is wrong.
 pub(crate) fn rest(pool: &mut Pool, bounds: &Bounds, paths: &mut Paths<'_>) -> Result<u32, String> {
     let mut took = 0;
+    let mut bounds = bounds.clone();
+    if pool.seen.forgot {
+        bounds.expired.clear();
+    }
+    let all = bounds.clone();
+    let down: Vec<Place> = (0..pool.hosts.len()).filter(|place| !pool.is_running(*place) && pool.gone != Some(*place)).collect();
+    if !down.is_empty() {
+        // The word that it has expired may be on the disk of a host that is down.
+        bounds.expired.clear();
+    }
     if (0..pool.hosts.len()).any(|place| pool.is_running(place)) {
-        match serve(pool, bounds, paths)? {
+        match serve(pool, &bounds, paths)? {
             Served::After(heartbeats) => took = heartbeats,
             Served::AsBefore => return Ok(0),
         }
     }
-    let down: Vec<Place> = (0..pool.hosts.len()).filter(|place| !pool.is_running(*place) && pool.gone != Some(*place)).collect();
     if down.is_empty() {
         return Ok(took);
     }
     for place in down {
         pool.take(Choice::Restart(place));
     }
-    match serve(pool, bounds, paths)? {
+    match serve(pool, &all, paths)? {
         Served::After(heartbeats) => Ok(took.max(heartbeats)),
         Served::AsBefore => Ok(took),
     }

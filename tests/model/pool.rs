@@ -121,6 +121,8 @@ pub(crate) struct Seen {
     pub(crate) parted: bool,
     /// Items that were acquired, with the highest epoch.
     pub(crate) acquired: Vec<(Item, Epoch)>,
+    /// A disk was lost, and with it perhaps the last word on what has expired.
+    pub(crate) forgot: bool,
     /// What breaks a promise.
     pub(crate) wrong: Option<String>,
 }
@@ -236,6 +238,7 @@ impl Pool {
                 self.spent.restarts += 1;
                 let host = self.host(place);
                 (host.incarnation, host.stored) = (Incarnation(0), None);
+                self.seen.forgot = true;
                 self.start(place);
             }
             Choice::RefuseAddress(place) => {
@@ -460,7 +463,15 @@ impl Pool {
         let flying: Vec<_> =
             self.flying.iter().map(|flying| (flying.due, flying.to, flying.arrival == Arrival::First, flying.datagram.hash())).collect();
         let hosts: Vec<u64> = self.hosts.iter_mut().map(Host::identity).collect();
-        hashed(&(self.now, hosts, flying, self.spent.refused > 0, self.seen.parted, &self.seen.acquired, &self.seen.wrong))
+        hashed(&(
+            self.now,
+            hosts,
+            flying,
+            self.spent.refused > 0,
+            (self.seen.parted, self.seen.forgot),
+            &self.seen.acquired,
+            &self.seen.wrong,
+        ))
     }
 
     /// Identity of a state in which more can go wrong: also how often what has.
