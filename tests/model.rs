@@ -53,7 +53,7 @@ fn number<N: std::str::FromStr>(variable: &str, usual: N) -> N {
 }
 
 fn main() {
-    let limits = Limits { depth: number("MODEL_DEPTH", 12), faults: number("MODEL_FAULTS", 2), crashes: number("MODEL_CRASHES", 2) };
+    let limits = Limits { depth: number("MODEL_DEPTH", 10), faults: number("MODEL_FAULTS", 2), crashes: number("MODEL_CRASHES", 2) };
     let scenes = Scene::ALL.map(|scene| Trial::test(format!("{scene:?}"), move || check(scene, limits)));
     let twins = TWINS.map(|(broken, scene)| Trial::test(format!("twin {broken:?}"), move || find(broken, scene)));
     let mut arguments = Arguments::from_args();

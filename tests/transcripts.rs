@@ -57,7 +57,23 @@ fn main() {
     let count = files.len();
     let mut trials: Vec<Trial> = files.into_iter().map(|path| Trial::test(name(&path), move || play(&path))).collect();
     trials.push(Trial::test("there are at least 40 stories", move || if count >= 40 { Ok(()) } else { Err(format!("{count}").into()) }));
+    trials.push(Trial::test("a sentence that is not known is refused with its line", refuses));
+    trials.push(Trial::test("what a host does otherwise is shown", objects));
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn refuses() -> Result<(), Failed> {
+    let why = story::play("What it shows.\n\nsetup:\nhost web1 prefers nothing\n\nstory:\nweb1 explodes\n").err().unwrap_or_default();
+    let expected = ["line 7", "web1 explodes", "{} loses power"];
+    if expected.iter().all(|words| why.contains(words)) { Ok(()) } else { Err(why.into()) }
+}
+
+/// A story whose list was changed by hand fails, and the difference names the line.
+fn objects() -> Result<(), Failed> {
+    let played = story::play("What it shows.\n\nsetup:\nhost web1 prefers 192.0.2.1\n\nstory:\nwatch web1\nweb1 starts\nafter 10s\n")?;
+    let changed = played.replace(": home", ": assigned");
+    let told = difference(&changed, &story::play(&changed)?);
+    if changed != played && told.contains(": home") && told.contains(": assigned") { Ok(()) } else { Err(told.into()) }
 }
 
 /// Plays the story of a file; writes it anew, or compares it.

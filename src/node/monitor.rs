@@ -440,8 +440,9 @@ impl Monitor {
         self.end_stop(turn);
     }
 
-    /// The heartbeat: with whatever event it comes.
+    /// The heartbeat: with whatever event it comes, be it always another than the deadline.
     fn beat(&mut self, turn: &mut Turn<'_>) {
+        self.hosts.tick(turn.now, self.ruling.heartbeat);
         self.holdings.beat(turn);
         self.items.drop_tombstones(turn.now);
         self.publish_reasons(turn);

@@ -36,7 +36,7 @@ impl Node {
             Request::Quiesce { group, reason } => self.set_duty(now, token, group.as_deref(), Duty::Quiesced, &reason, actions),
             Request::Resume { group } => self.resume(now, token, group.as_deref(), actions),
             Request::Drain { group, timeout, reason } => self.drain(now, token, group.as_deref(), timeout, reason, actions),
-            Request::Expire { group, item } => Some(self.expire(now, group.as_deref(), &item, actions)),
+            Request::Expire { group, item } => self.expire(now, token, group.as_deref(), &item, actions),
             Request::Explain { group, subject } => Some(self.explain(now, group.as_deref(), subject)),
             Request::Forget { group, host } => Some(self.forget(now, group.as_deref(), &host, actions)),
             Request::Freeze { group, duration } => self.freeze(now, token, group.as_deref(), Wanted::Frozen(duration), actions),
@@ -170,16 +170,34 @@ impl Node {
         groups.iter().filter_map(|group| self.monitors.get(group)).map(super::Monitor::held_count).sum()
     }
 
-    fn expire(&mut self, now: Time, group: Option<&str>, item: &Item, actions: &mut Vec<Action>) -> Answer {
+    /// Forgets an orphan; answered when that is on disk, since a pool that loses power as a whole would otherwise know it again.
+    fn expire(&mut self, now: Time, token: Token, group: Option<&str>, item: &Item, actions: &mut Vec<Action>) -> Option<Answer> {
         let groups = match self.groups(group) {
             Ok(groups) => groups,
-            Err(refused) => return refused,
+            Err(refused) => return Some(refused),
         };
         let mut results = Vec::new();
+        let mut expired = Vec::new();
         for group in groups {
-            results.extend(self.with(now, actions, group, |monitor, turn| monitor.expire(turn, item)));
+            let Some(known) = self.with(now, actions, group, |monitor, turn| monitor.expire(turn, item)) else { continue };
+            if let Known::Done(_) = known {
+                expired.push(group);
+            }
+            results.push(known);
         }
-        one_of(results, format!("{item} is not known in any of these groups"))
+        let (waiter, answer) = match one_of(results, format!("{item} is not known in any of these groups")) {
+            Answer::Done { message } => (Waiter::Requests(vec![(token, message)]), None),
+            answer @ (Answer::Explained(_) | Answer::Refused { .. } | Answer::Status(_)) => (Waiter::Nobody, Some(answer)),
+        };
+        // Written in this order: when the last is on disk, so are the others.
+        let last = expired.pop();
+        for group in expired {
+            self.with(now, actions, group, |monitor, turn| monitor.store(turn, Waiter::Nobody));
+        }
+        if let Some(last) = last {
+            self.with(now, actions, last, |monitor, turn| monitor.store(turn, waiter));
+        }
+        answer
     }
 
     fn forget(&mut self, now: Time, group: Option<&str>, host: &str, actions: &mut Vec<Action>) -> Answer {

@@ -3,13 +3,14 @@
 //! Judges by kernels alone. At any time:
 //! - an address is announced only where it is on the interface (noted by the pool as it happens);
 //! - no two kernels have one address, unless a host that ran was held to be silent or the pool was cut before;
-//! - an address is acquired only with an epoch above all before, under the same condition;
+//! - an address is acquired only with an epoch above all that a host that runs knows of, under the same condition;
 //! - no host names a deadline that has come already.
 //!
 //! And from every leaf, when everything is delivered and nothing goes wrong: within [`Bounds::serve`] heartbeats each address is on
 //! exactly one host that runs, at home if its preferred host runs, and stays there for [`STAYS`]; when the hosts that are down have been started again, within
-//! [`Bounds::serve`] heartbeats the same. An address that has expired is on none, before and after.
+//! [`Bounds::serve`] heartbeats the same. An address that has expired is on none while all run that did, unless a disk was lost.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::scenes::HEARTBEAT;
 
 /// An address stays where it is for so many heartbeats before that counts.
 const STAYS: u32 = 3;
+
+/// A host whose kernel has refused an address is not given it for five seconds.
+const BACK_OFF_HEARTBEATS: u32 = 50;
 
 /// What is to come about.
 #[derive(Clone, Debug)]
@@ -62,47 +66,103 @@ fn is_served(pool: &Pool, bounds: &Bounds) -> bool {
         && bounds.expired.iter().all(|address| holders(pool, *address).is_empty())
 }
 
-/// Lets everything go as usual until all is served and stays so. How many heartbeats it took until then, or what is wrong.
-fn serve(pool: &mut Pool, bounds: &Bounds) -> Result<u32, String> {
+/// Lets everything go as usual until all is served and stays so.
+fn serve(pool: &mut Pool, bounds: &Bounds, paths: &mut Paths<'_>) -> Result<Served, String> {
     let begin = pool.now;
+    let mut bounds = bounds.clone();
+    // What nobody who runs has heard of is served by nobody.
+    bounds.served.retain(|address| pool.is_known(*address));
+    bounds.home.retain(|(address, _)| bounds.served.contains(address));
+    if pool.spent.refused > 0 {
+        bounds.serve += BACK_OFF_HEARTBEATS;
+    }
     let mut since = None;
     loop {
         if let Some(wrong) = wrong(pool) {
             return Err(wrong);
         }
-        if is_served(pool, bounds) {
+        if paths.meet_another(pool) {
+            return Ok(Served::AsBefore);
+        }
+        if is_served(pool, &bounds) {
             let since = *since.get_or_insert(pool.now);
             if pool.is_quiet() && pool.now.since(since) >= HEARTBEAT * STAYS {
-                return Ok(heartbeats(since.since(begin)));
+                return Ok(Served::After(heartbeats(since.since(begin))));
             }
         } else {
             since = None;
         }
         if heartbeats(pool.now.since(begin)) > bounds.serve + STAYS {
-            let places: Vec<String> =
-                bounds.served.iter().chain(&bounds.expired).map(|address| format!("{address} on {:?}", holders(pool, *address))).collect();
+            let place = |address: &IpAddr| format!("{address} on {:?}", holders(pool, *address));
+            let places: Vec<String> = bounds.served.iter().chain(&bounds.expired).map(place).collect();
             return Err(format!("not served as it should be within {} heartbeats: {}", bounds.serve, places.join(", ")));
         }
         pool.take(pool.usual());
     }
 }
 
+/// How a way to rest ended.
+enum Served {
+    /// So many heartbeats after its beginning all was served.
+    After(u32),
+    /// It met a state from which all had been served before.
+    AsBefore,
+}
+
 fn heartbeats(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis().div_ceil(HEARTBEAT.as_millis())).unwrap_or(u32::MAX)
 }
 
-/// What comes about from a state once nothing goes wrong any more: how many heartbeats it took, or what is wrong.
-pub(crate) fn rest(pool: &mut Pool, bounds: &Bounds) -> Result<u32, String> {
-    let mut took = 0;
-    if (0..pool.hosts.len()).any(|place| pool.is_running(place)) {
-        took = serve(pool, bounds)?;
+/// So many steps of a way to rest are remembered, and looked for: ways that meet do so soon.
+const REMEMBERED: usize = 8;
+
+/// The ways to rest that have been gone.
+pub(crate) struct Paths<'a> {
+    /// States on ways that have ended well.
+    pub(crate) gone: &'a HashSet<u64>,
+    /// States on this way.
+    pub(crate) going: Vec<u64>,
+}
+
+impl Paths<'_> {
+    /// Whether this state is on a way that has been gone to its end.
+    fn meet_another(&mut self, pool: &mut Pool) -> bool {
+        if self.going.len() >= REMEMBERED {
+            return false;
+        }
+        let identity = pool.identity();
+        self.going.push(identity);
+        self.gone.contains(&identity)
     }
+}
+
+/// What comes about from a state once nothing goes wrong any more: how many heartbeats it took, or what is wrong.
+pub(crate) fn rest(pool: &mut Pool, bounds: &Bounds, paths: &mut Paths<'_>) -> Result<u32, String> {
+    let mut took = 0;
+    let mut bounds = bounds.clone();
+    if pool.seen.forgot {
+        bounds.expired.clear();
+    }
+    let all = bounds.clone();
     let down: Vec<Place> = (0..pool.hosts.len()).filter(|place| !pool.is_running(*place) && pool.gone != Some(*place)).collect();
+    if !down.is_empty() {
+        // The word that it has expired may be on the disk of a host that is down.
+        bounds.expired.clear();
+    }
+    if (0..pool.hosts.len()).any(|place| pool.is_running(place)) {
+        match serve(pool, &bounds, paths)? {
+            Served::After(heartbeats) => took = heartbeats,
+            Served::AsBefore => return Ok(0),
+        }
+    }
     if down.is_empty() {
         return Ok(took);
     }
     for place in down {
         pool.take(Choice::Restart(place));
     }
-    Ok(took.max(serve(pool, bounds)?))
+    match serve(pool, &all, paths)? {
+        Served::After(heartbeats) => Ok(took.max(heartbeats)),
+        Served::AsBefore => Ok(took),
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::checks::{self, Bounds};
+use crate::checks::{self, Bounds, Paths};
 use crate::pool::{Choice, Pool};
 
 /// How far.
@@ -91,6 +91,8 @@ struct Level {
     states: u64,
     leaves: u64,
     heartbeats: u32,
+    /// States on ways to rest that ended well.
+    gone: Vec<u64>,
 }
 
 const SHARDS: usize = 64;
@@ -104,13 +106,13 @@ impl Known {
     }
 }
 
-fn expand(pools: Vec<(Pool, Option<Arc<Way>>)>, last: bool, limits: Limits, bounds: &Bounds, known: &Known) -> Level {
+fn expand(pools: Vec<(Pool, Option<Arc<Way>>)>, last: bool, limits: Limits, bounds: &Bounds, known: &Known, gone: &HashSet<u64>) -> Level {
     let mut level = Level::default();
     for (pool, way) in pools {
         for choice in options(&pool, limits) {
             let mut next = pool.clone();
             next.take(choice);
-            if !known.is_new(next.identity()) {
+            if !known.is_new(next.identity_with_faults()) {
                 continue;
             }
             level.states += 1;
@@ -119,8 +121,12 @@ fn expand(pools: Vec<(Pool, Option<Arc<Way>>)>, last: bool, limits: Limits, boun
                 level.found.push(Counterexample { choices: choices(&way), wrong });
             } else if last || next.spent.total() >= limits.faults {
                 level.leaves += 1;
-                match checks::rest(&mut next, bounds) {
-                    Ok(heartbeats) => level.heartbeats = level.heartbeats.max(heartbeats),
+                let mut paths = Paths { gone, going: Vec::new() };
+                match checks::rest(&mut next, bounds, &mut paths) {
+                    Ok(heartbeats) => {
+                        level.heartbeats = level.heartbeats.max(heartbeats);
+                        level.gone.extend(paths.going);
+                    }
                     Err(wrong) => level.found.push(Counterexample { choices: choices(&way), wrong }),
                 }
             } else {
@@ -142,8 +148,9 @@ pub(crate) fn explore(mut begin: Pool, limits: Limits, bounds: &Bounds) -> Resul
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let known = Known((0..SHARDS).map(|_| Mutex::default()).collect());
     let mut explored = Explored { states: 1, ..Explored::default() };
-    known.is_new(begin.identity());
+    known.is_new(begin.identity_with_faults());
     let mut frontier = vec![(begin, None)];
+    let mut gone = HashSet::new();
     while !frontier.is_empty() && explored.depth < limits.depth {
         explored.depth += 1;
         let last = explored.depth == limits.depth;
@@ -152,12 +159,15 @@ pub(crate) fn explore(mut begin: Pool, limits: Limits, bounds: &Bounds) -> Resul
             shares[index % threads].push(state);
         }
         let levels: Vec<Level> = std::thread::scope(|scope| {
-            let known = &known;
-            let working: Vec<_> = shares.into_iter().map(|share| scope.spawn(move || expand(share, last, limits, bounds, known))).collect();
+            let (known, gone) = (&known, &gone);
+            let working: Vec<_> =
+                shares.into_iter().map(|share| scope.spawn(move || expand(share, last, limits, bounds, known, gone))).collect();
             working.into_iter().map(|thread| thread.join().expect("a search that ends")).collect()
         });
         let mut found = Vec::new();
+        // Of earlier levels only, so that every run prints the same.
         for level in levels {
+            gone.extend(level.gone);
             explored.states += level.states;
             explored.leaves += level.leaves;
             explored.heartbeats = explored.heartbeats.max(level.heartbeats);
@@ -183,7 +193,8 @@ pub(crate) fn retell(mut pool: Pool, counterexample: &Counterexample, bounds: &B
         lines.push("from here on nothing goes wrong any more:".to_owned());
         pool.trace = Some(Vec::new());
         // It ends with what is wrong, which is told below.
-        let _ = checks::rest(&mut pool, bounds);
+        let none = HashSet::new();
+        let _ = checks::rest(&mut pool, bounds, &mut Paths { gone: &none, going: Vec::new() });
         lines.extend(pool.trace.take().unwrap_or_default());
     }
     format!("{}\nwrong: {}\nchoices: {:?}", lines.join("\n"), counterexample.wrong, counterexample.choices)

@@ -121,6 +121,8 @@ pub(crate) struct Seen {
     pub(crate) parted: bool,
     /// Items that were acquired, with the highest epoch.
     pub(crate) acquired: Vec<(Item, Epoch)>,
+    /// A disk was lost, and with it perhaps the last word on what has expired.
+    pub(crate) forgot: bool,
     /// What breaks a promise.
     pub(crate) wrong: Option<String>,
 }
@@ -236,6 +238,7 @@ impl Pool {
                 self.spent.restarts += 1;
                 let host = self.host(place);
                 (host.incarnation, host.stored) = (Incarnation(0), None);
+                self.seen.forgot = true;
                 self.start(place);
             }
             Choice::RefuseAddress(place) => {
@@ -383,7 +386,7 @@ impl Pool {
                     self.host(place).incarnation = incarnation;
                     answers.push((op, Outcome::Done));
                 }
-                Action::Report { report, .. } => self.note(report),
+                Action::Report { report, .. } => self.note(place, report),
                 Action::RunScript { op, .. } => answers.push((op, Outcome::Done)),
                 Action::PublishZone { .. } | Action::Reply { .. } | Action::EndGroup { .. } | Action::Exit { .. } => {}
             }
@@ -393,17 +396,16 @@ impl Pool {
         }
     }
 
-    fn note(&mut self, report: Report) {
+    fn note(&mut self, place: Place, report: Report) {
         match report {
             Report::HostSilent { host, .. } => {
                 let runs = self.hosts.iter().any(|known| known.policy.host.id == host && known.node.is_some());
                 self.seen.parted |= runs;
             }
             Report::Acquired { item, epoch, .. } => {
-                let before = self.seen.acquired.iter_mut().find(|(known, _)| *known == item);
-                let is_spent = before.as_ref().is_some_and(|(_, highest)| *highest >= epoch);
-                if is_spent && !self.seen.parted {
-                    self.accuse(format!("{item} is acquired with epoch {epoch}, which is not above the one before"));
+                let before = self.seen.acquired.iter().find(|(known, _)| *known == item).map(|(_, highest)| *highest);
+                if before.is_some_and(|highest| highest >= epoch) && !self.seen.parted && self.known_epoch(&item, place) >= before {
+                    self.accuse(format!("{item} is acquired with epoch {epoch}, which is not above what another host knows"));
                 }
                 match self.seen.acquired.iter_mut().find(|(known, _)| *known == item) {
                     Some((_, highest)) => *highest = epoch.max(*highest),
@@ -431,21 +433,51 @@ impl Pool {
         }
     }
 
+    /// Whether a host that runs has heard of an address that has not expired.
+    pub(crate) fn is_known(&self, address: IpAddr) -> bool {
+        self.running()
+            .any(|(_, node)| node.view(self.now).groups.iter().flat_map(|group| &group.addresses).any(|known| known.address == address))
+    }
+
+    /// The highest epoch of an item that a host that runs, other than this one, knows of.
+    fn known_epoch(&self, item: &Item, place: Place) -> Option<Epoch> {
+        let others = self.running().filter(|(other, _)| *other != place);
+        let epochs = others.flat_map(|(_, node)| node.view(self.now).groups).flat_map(|group| group.addresses);
+        epochs.filter(|known| Item::Address(known.address) == *item).map(|known| Epoch(known.epoch)).max()
+    }
+
+    fn running(&self) -> impl Iterator<Item = (Place, &Node)> {
+        self.hosts.iter().enumerate().filter_map(|(place, host)| Some((place, host.node.as_ref()?)))
+    }
+
     pub(crate) fn accuse(&mut self, wrong: String) {
         self.seen.wrong.get_or_insert(wrong);
     }
 
     // ---- identity ----
 
-    /// Identity: every byte of the nodes, kernels, disks, datagrams under way, and what judgement rests on. Times stand as they are:
-    /// two states at different times differ in their sequences as well, so nothing would be won by counting from the present.
+    /// Identity of a state that goes on without faults: every byte of the nodes, kernels, disks, datagrams under way, and what judgement
+    /// rests on. Times stand as they are: two states at different times differ in their sequences as well, so nothing would be won
+    /// by counting from the present.
     pub(crate) fn identity(&mut self) -> u64 {
         let flying: Vec<_> =
             self.flying.iter().map(|flying| (flying.due, flying.to, flying.arrival == Arrival::First, flying.datagram.hash())).collect();
         let hosts: Vec<u64> = self.hosts.iter_mut().map(Host::identity).collect();
+        hashed(&(
+            self.now,
+            hosts,
+            flying,
+            self.spent.refused > 0,
+            (self.seen.parted, self.seen.forgot),
+            &self.seen.acquired,
+            &self.seen.wrong,
+        ))
+    }
+
+    /// Identity of a state in which more can go wrong: also how often what has.
+    pub(crate) fn identity_with_faults(&mut self) -> u64 {
         let Spent { missing, duplicated, overtaken, crashes, restarts, refused } = self.spent;
-        let spent = [missing, duplicated, overtaken, crashes, restarts, refused];
-        hashed(&(self.now, hosts, flying, spent, self.seen.parted, &self.seen.acquired, &self.seen.wrong))
+        hashed(&(self.identity(), [missing, duplicated, overtaken, crashes, restarts, refused]))
     }
 
     // ---- for people ----

@@ -180,7 +180,9 @@ fn an_orphan_that_the_operator_expires_is_gone_everywhere() {
     world.power_off(2);
     world.run_for(secs(3));
     world.ask(3, Request::Expire { group: None, item });
-    assert!(matches!(last_answer(&world, 3), Answer::Done { .. }));
+    let answered = |world: &World| matches!(last_answer(world, 3), Answer::Done { .. });
+    assert!(!answered(&world), "not before it is on disk");
+    world.run_until("answered", ms(5), answered);
     world.run_until("released", secs(1), |world| world.holders(address(2)).is_empty());
     world.run_for(secs(2));
     for (_, machine) in world.running() {

@@ -31,7 +31,7 @@ impl Transcript {
     }
 
     pub(crate) fn say(&mut self, now: Time, host: Number, text: String) {
-        self.lines.push((now, host, Told::Said(text)));
+        self.lines.push((now, host, Told::Said(text.trim_start_matches("=== ").to_owned())));
     }
 
     pub(crate) fn event(&mut self, now: Time, host: Number, event: &Event) {
