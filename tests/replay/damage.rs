@@ -12,7 +12,7 @@ use raisd::recording::{Decision, Wall};
 use raisd::types::time::Time;
 
 use crate::setup::{address, pool, secs};
-use crate::tape::Deck;
+use crate::tape::{Deck, retold};
 
 /// A short life of one host, in segments of so many calls.
 fn life(calls_max: u64) -> Vec<Vec<u8>> {
@@ -107,25 +107,7 @@ fn another_form_is_named_with_the_version_that_wrote_it() {
 
 /// The same life with something changed in one frame, whose checksum is right.
 fn told_otherwise(change: impl Fn(u64, &mut Vec<Event>, &mut Vec<Action>)) -> Vec<u8> {
-    let segment = Segment::parse(life(0).remove(0)).expect("it is whole");
-    let mut bytes = prefix("0.1.0");
-    bytes.extend(raisd::recording::frame::frame_of_opening(&segment.opening).expect("it was one before"));
-    let mut pen = Pen::default();
-    let start = match &segment.opening.origin {
-        raisd::recording::Origin::Started { policy, start } => {
-            pen.opening_of_start(segment.opening.at, segment.opening.wall, policy, start)
-        }
-        raisd::recording::Origin::Running(_) => panic!("the life begins with a start"),
-    };
-    assert_eq!(start.entry, 0);
-    for step in Recording::gather([segment]).iter().flat_map(Recording::replay) {
-        let Step::Called(called) = step else { continue };
-        let (mut events, mut actions) = (called.entry.events, called.actions);
-        change(called.entry.number, &mut events, &mut actions);
-        bytes.extend(pen.happened(called.entry.at, called.entry.wall, &events).expect("as before"));
-        bytes.extend(pen.decided(&actions).expect("as before"));
-    }
-    bytes
+    retold(life(0).remove(0), change).expect("the life begins with a start")
 }
 
 #[test]

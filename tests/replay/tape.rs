@@ -9,9 +9,9 @@ use raisd::node::event::{Event, GroupIndex};
 use raisd::node::{Node, Start};
 use raisd::recording::frame::{frame_of_opening, prefix};
 use raisd::recording::pen::Pen;
-use raisd::recording::replay::Recording;
+use raisd::recording::replay::{Recording, Step};
 use raisd::recording::segment::Segment;
-use raisd::recording::{Opening, Sent, Wall};
+use raisd::recording::{Opening, Origin, Sent, Wall};
 use raisd::types::host::BootId;
 use raisd::types::policy::NodePolicy;
 use raisd::types::time::Time;
@@ -134,4 +134,25 @@ impl Recorder for Deck {
             tape.write(&frame);
         }
     }
+}
+
+/// A recording of a start, decided by today's core and with something changed; `None` if it begins otherwise.
+pub(crate) fn retold(bytes: Vec<u8>, change: impl Fn(u64, &mut Vec<Event>, &mut Vec<Action>)) -> Option<Vec<u8>> {
+    let segment = Segment::parse(bytes).expect("a segment");
+    let Opening { at, wall, .. } = *segment.opening;
+    let Origin::Started { policy, start } = &segment.opening.origin else { return None };
+    let mut pen = Pen::default();
+    let mut tape = Tape::default();
+    tape.open(&pen.opening_of_start(at, wall, policy, start));
+    for step in Recording::gather([segment]).iter().flat_map(Recording::replay) {
+        let Step::Called(called) = step else { continue };
+        let (mut events, mut actions) = (called.entry.events, called.actions);
+        change(called.entry.number, &mut events, &mut actions);
+        tape.write(&pen.happened(called.entry.at, called.entry.wall, &events).expect("as before"));
+        tape.write(&pen.decided(&actions).expect("as before"));
+        if !called.entry.sent.is_empty() {
+            tape.write(&pen.sent(&called.entry.sent).expect("as before"));
+        }
+    }
+    tape.segments.pop()
 }

@@ -19,7 +19,7 @@ use crate::recording::frame::{frame_of_opening, prefix};
 use crate::recording::{EncodeError, Opening};
 
 /// Few enough that a directory can be looked through, so many that forgetting one of them forgets little.
-const SEGMENTS: u64 = 16;
+pub(super) const SEGMENTS: u64 = 16;
 
 /// A disk that takes nothing is tried again after so long.
 const RETRY: Duration = Duration::from_secs(30);
@@ -209,7 +209,6 @@ impl Writer {
             // What was recorded stays until it is in the way again: switching it off must not destroy what is to be looked at.
             return;
         }
-        self.shared.wants_opening.store(true, Ordering::Relaxed);
         self.take_stock();
     }
 
