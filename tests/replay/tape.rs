@@ -8,6 +8,7 @@ use raisd::node::action::Action;
 use raisd::node::event::{Event, GroupIndex};
 use raisd::node::{Node, Start};
 use raisd::recording::frame::{frame_of_opening, prefix};
+use raisd::recording::packing::Packer;
 use raisd::recording::pen::Pen;
 use raisd::recording::replay::{Recording, Step};
 use raisd::recording::segment::Segment;
@@ -24,10 +25,11 @@ const MIDNIGHT_US: i64 = 1_795_305_600_000_000;
 
 /// One machine's tape.
 #[derive(Debug, Default)]
-struct Tape {
+pub(crate) struct Tape {
     pen: Pen,
     /// The segments of all its starts; the last one is being written.
     segments: Vec<Vec<u8>>,
+    packer: Packer,
     /// Calls in the last segment.
     calls: u64,
 }
@@ -80,15 +82,22 @@ impl Tapes {
 }
 
 impl Tape {
-    fn open(&mut self, opening: &Opening) {
-        let mut bytes = prefix("0.1.0");
-        bytes.extend(frame_of_opening(opening).expect("an opening can be encoded"));
-        self.segments.push(bytes);
-        self.calls = 0;
+    pub(crate) fn open(&mut self, opening: &Opening) {
+        self.segments.push(prefix("0.1.0"));
+        (self.packer, self.calls) = (Packer::default(), 0);
+        self.write(&frame_of_opening(opening).expect("an opening can be encoded"));
     }
 
-    fn write(&mut self, frame: &[u8]) {
-        self.segments.last_mut().expect("it has begun").extend_from_slice(frame);
+    pub(crate) fn write(&mut self, frame: &[u8]) {
+        let packed = self.packer.pack(frame).expect("a frame can be packed");
+        self.segments.last_mut().expect("it has begun").extend(packed);
+    }
+}
+
+impl Tape {
+    /// The last segment.
+    pub(crate) fn file(mut self) -> Vec<u8> {
+        self.segments.pop().expect("it has begun")
     }
 }
 
@@ -154,5 +163,5 @@ pub(crate) fn retold(bytes: Vec<u8>, change: impl Fn(u64, &mut Vec<Event>, &mut 
             tape.write(&pen.sent(&called.entry.sent).expect("as before"));
         }
     }
-    tape.segments.pop()
+    Some(tape.file())
 }
