@@ -52,15 +52,22 @@ fn explain(pool: &Pool, asked: u8, subject: &str) -> Outcome<Value> {
     told["groups"].get(0).cloned().ok_or_else(|| Failure::broken(format!("no group: {told:#}")))
 }
 
-/// The text for people says these words in one line each, with any space between them.
+/// The text for people says these words in one line each, with any space between them: at once, or as soon as the host that
+/// is asked has heard what the kernels show already.
 fn judge_text(pool: &Pool, asked: u8, subject: &str, lines: &[&str]) -> Outcome {
-    let output = pool.raisctl(asked, &["explain", subject])?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    pool.keep(&format!("explain-{subject}-at-{asked}.txt"), &text)?;
-    let said: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    match lines.iter().find(|wanted| !said.iter().any(|line| line.contains(*wanted))) {
-        Some(wanted) => Err(Verdict::new(Finding::Misreported, format!("{wanted:?} is not said:\n{text}")).into()),
-        None => Ok(()),
+    let mut last = None;
+    let all_said = || {
+        let output = pool.raisctl(asked, &["explain", subject])?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        pool.keep(&format!("explain-{subject}-at-{asked}.txt"), &text)?;
+        let said: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let missing = lines.iter().find(|wanted| !said.iter().any(|line| line.contains(*wanted)));
+        last = missing.map(|wanted| format!("{wanted:?} is not said:\n{text}"));
+        Ok(missing.is_none().then_some(()))
+    };
+    match poll_until(within(LONG), all_said)? {
+        Some(()) => Ok(()),
+        None => Err(Verdict::new(Finding::Misreported, last.unwrap_or_default()).into()),
     }
 }
 

@@ -45,7 +45,9 @@ mod planned;
 mod pool;
 mod querier;
 mod quiesce;
+mod recorder;
 mod reload;
+mod report;
 mod restarts;
 mod rule;
 mod scene;
@@ -108,7 +110,9 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         planned::trials(&stories),
         querier::trials(&stories),
         quiesce::trials(&stories),
+        recorder::trials(&stories),
         reload::trials(&stories),
+        report::trials(&stories),
         restarts::trials(&stories),
         rule::trials(&stories),
         scripts::trials(&stories),

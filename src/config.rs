@@ -95,6 +95,26 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     load_file(path, &Environment::System)
 }
 
+/// The files of a configuration: the first one, and those that it includes as far as it can be read.
+#[must_use]
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let (name, environment, mut faults) = (path.display().to_string(), Environment::System, Faults::default());
+    let mut files = vec![path.to_owned()];
+    if let Ok(file) = environment.read(path)
+        && let Ok(text) = String::from_utf8(file.content)
+        && let Ok(mut root) = tree::parse(name.clone(), &text, Exposure::Secret, &mut faults)
+    {
+        files.extend(tree::included_paths(&name, &mut root, &environment, &mut faults).into_iter().map(|(path, _)| path));
+    }
+    files
+}
+
+/// Where a daemon with this configuration keeps its state; where it does by default, if the file cannot be read or is wrong.
+#[must_use]
+pub fn state_dir(path: &Path) -> PathBuf {
+    load(path).map_or_else(|_| PathBuf::from(host::STATE_DIR), |config| config.state_dir)
+}
+
 fn load_file(path: &Path, environment: &Environment) -> Result<Config, ConfigErrors> {
     let name = path.display().to_string();
     let mut faults = Faults::default();

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use raisd::node::event::{Answer, Request};
+use raisd::ports::api::call::Places;
 use raisd::ports::api::events::{EventReader, EventWriter, Moment, NewEvent, ring};
 use raisd::ports::api::{Api, Asked, Reloaded};
 use raisd::types::item::Item;
@@ -68,7 +69,7 @@ impl Daemon {
     fn answering(script: Vec<(Request, Answer)>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (_writer, reader) = events();
-        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader, Places::default()).unwrap();
         let script = std::thread::spawn(move || {
             for (request, answer) in script {
                 match requests.blocking_recv().unwrap() {
@@ -89,7 +90,7 @@ impl Daemon {
     fn reloading(outcome: Reloaded) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (_writer, reader) = events();
-        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+        let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader, Places::default()).unwrap();
         let script = std::thread::spawn(move || {
             match requests.blocking_recv().unwrap() {
                 Asked::Reload { reply } => reply.send(outcome).unwrap(),
@@ -470,7 +471,7 @@ fn explain_shows_what_the_daemon_says_and_refuses_the_past() {
     // The past is not asked of the core.
     let directory = tempfile::tempdir().unwrap();
     let (_writer, reader) = events();
-    let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+    let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader, Places::default()).unwrap();
     let output = raisctl(api.path(), &["explain", "web2", "--at", "2026-11-22T03:00:00Z"]);
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains("has no flight recorder"), "{}", err(&output));
@@ -480,7 +481,7 @@ fn explain_shows_what_the_daemon_says_and_refuses_the_past() {
 fn events_are_told_as_lines_and_a_wrong_group_or_duration_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = events();
-    let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+    let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader, Places::default()).unwrap();
     #[expect(clippy::disallowed_methods, reason = "a moment for an age that no test reads")]
     let moment = Moment { at: std::time::Instant::now(), wall: "2026-11-22T10:03:56.123456Z".to_owned() };
     let event = NewEvent {

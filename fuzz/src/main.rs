@@ -19,8 +19,17 @@ mod checks;
 #[path = "../../tests/world/datagrams.rs"]
 mod datagrams;
 #[allow(dead_code, reason = "as above")]
+#[path = "../../tests/world/deeds.rs"]
+mod deeds;
+#[allow(dead_code, reason = "as above")]
 #[path = "../../tests/world/machine.rs"]
 mod machine;
+#[allow(dead_code, reason = "as above")]
+#[path = "../../tests/world/network.rs"]
+mod network;
+#[allow(dead_code, reason = "as above")]
+#[path = "../../tests/world/seen.rs"]
+mod seen;
 #[allow(dead_code, reason = "as above")]
 #[path = "../../tests/world/setup.rs"]
 mod setup;

@@ -17,18 +17,25 @@ use raisd::operator::drain::drain;
 use raisd::operator::events::{self, EventsError, Form, Wanted};
 use raisd::operator::explain;
 use raisd::operator::keys::KeyStatus;
+use raisd::operator::past::{self, PastError};
+use raisd::operator::report::{self, ArchiveError};
 use raisd::operator::simulate::{self as simulation, StateFileError};
 use raisd::operator::status::{self, Detail};
 use raisd::operator::terminal::Terminal;
+use raisd::operator::when::{present, read_time};
 use raisd::operator::words::{millis, read_duration};
 use raisd::operator::zone;
 use raisd::ports::api::call::{
-    Call, DRAIN_TIME_MAX, Drain, Expire, FREEZE_TIME_MAX, Forget, Freeze, Move, Quiesce, Rebalance, Resume, Thaw,
+    Call, DRAIN_TIME_MAX, Drain, Expire, FREEZE_TIME_MAX, Forget, Freeze, Move, Places, Quiesce, Rebalance, Resume, Thaw,
 };
+use raisd::recording::Wall;
 use raisd::types::item::ServiceAddress;
 use raisd::types::view::View;
 use raisd::wire::seal::KeyUse;
 use serde::Serialize;
+
+/// The configuration of a daemon that cannot be asked.
+const CONFIG: &str = "/etc/raisd/raisd.toml";
 
 /// Shows and steers the raisd of this host.
 #[derive(Parser)]
@@ -90,9 +97,12 @@ enum Command {
         subject: String,
         #[command(flatten)]
         groups: Groups,
-        /// Another time than now; needs a flight recorder, which this version has not
-        #[arg(long, value_name = "TIME")]
-        at: Option<String>,
+        /// Another time than now, from the flight recorder: 23:50, 2026-11-22 23:50:07, RFC 3339, or 10m ago
+        #[arg(long, value_parser = read_time, value_name = "TIME")]
+        at: Option<Wall>,
+        /// Where that is recorded; without it the daemon's own recordings, also if it is dead
+        #[arg(long, requires = "at", value_name = "PATH")]
+        recording: Option<PathBuf>,
         /// The daemon's JSON as it is (docs/explain.schema.json)
         #[arg(long)]
         json: bool,
@@ -204,6 +214,15 @@ enum Command {
     },
     /// Have the daemon read its configuration again; a wrong one changes nothing and is exit code 2
     Reload,
+    /// One archive for a bug report, without secrets; needs no daemon, and says what could not be had
+    Report {
+        /// Where to put it; without this raisd-report-HOST-TIME.tar.gz in the working directory
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// The configuration, if no daemon answers that could say which it is
+        #[arg(long, default_value = CONFIG, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Print a key file for a group, or add a key to one; needs no daemon
     Keygen {
         /// Add a key that only receives to this file; a file that is not there is made, with mode 600
@@ -286,6 +305,10 @@ enum Failure {
     #[error("an address is unserved or held twice")]
     NotWhole,
     #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Past(#[from] PastError),
+    #[error(transparent)]
     Simulate(#[from] SimulateError),
     #[error(transparent)]
     StateFile(#[from] StateFileError),
@@ -306,7 +329,15 @@ impl Failure {
             | Self::Simulate(_)
             | Self::StateFile(_)
             | Self::UnknownGroup { .. } => 2,
-            Self::Client(_) | Self::Delegation(_) | Self::KeyNotEverywhere | Self::NotWhole | Self::Output(_) | Self::Runtime(_) => 1,
+            Self::Past(error) if error.is_usage() => 2,
+            Self::Archive(_)
+            | Self::Client(_)
+            | Self::Delegation(_)
+            | Self::KeyNotEverywhere
+            | Self::NotWhole
+            | Self::Output(_)
+            | Self::Past(_)
+            | Self::Runtime(_) => 1,
         }
     }
 }
@@ -323,10 +354,12 @@ fn main() -> ExitCode {
         Failure::KeyNotEverywhere | Failure::NotWhole => {}
         // With its places and carets, as it is.
         Failure::Client(error @ ClientError::Configuration(_)) => eprintln!("{error}\n\nnothing is changed: the daemon goes on as before"),
-        Failure::Client(_)
+        Failure::Archive(_)
+        | Failure::Client(_)
         | Failure::Delegation(_)
         | Failure::Key(_)
         | Failure::Output(_)
+        | Failure::Past(_)
         | Failure::Runtime(_)
         | Failure::Simulate(_)
         | Failure::StateFile(_)
@@ -365,8 +398,20 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
                 Err(EventsError::Output(error)) => Err(Failure::Output(error)),
             }
         }
-        Command::Explain { subject, groups, at, json } => {
-            let explanation = client.explain(&subject, groups.group.as_deref(), at.as_deref()).await?;
+        Command::Explain { subject, groups, at: Some(at), recording, json } => {
+            let place = place_of_recordings(&client, recording).await?;
+            let past = past::explain(place, at, groups.group.as_deref(), &subject)?;
+            for note in &past.notes {
+                eprintln!("raisctl: {note}");
+            }
+            if json {
+                eprintln!("{}", past.heading);
+                return print(&pretty(&past.explanation)?);
+            }
+            print(&format!("{}\n\n{}", past.heading, explain::render(&past.explanation, Terminal::of_stdout())))
+        }
+        Command::Explain { subject, groups, at: None, recording: _, json } => {
+            let explanation = client.explain(&subject, groups.group.as_deref()).await?;
             print(&if json { explanation.text } else { explain::render(&explanation.value, Terminal::of_stdout()) })
         }
         Command::Simulate { groups, fail, quiesce, join, state, json } => {
@@ -394,6 +439,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Expire { address, groups } => call(&client, &Expire { address, group: groups.group }).await,
         Command::Forget { host, groups } => call(&client, &Forget { host, group: groups.group }).await,
         Command::Reload => print(&format!("{}\n", client.reload().await?)),
+        Command::Report { output, config } => {
+            let written = report::write(&client, &report::Sources { config, output, wall: present() }).await?;
+            print(&report::render(&written))
+        }
         Command::Keygen { append: None, receive } => {
             let usage = if receive { KeyUse::Receive } else { KeyUse::Send };
             print(&config::key_file_text(usage)?)
@@ -412,6 +461,23 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             })?;
             if status.is_read_by_all() { Ok(()) } else { Err(Failure::KeyNotEverywhere) }
         }
+    }
+}
+
+/// Where the recordings of this host are: where it is said, where the daemon says, or, if none answers, where its
+/// configuration says.
+async fn place_of_recordings(client: &Client, named: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    if let Some(named) = named {
+        return Ok(named);
+    }
+    match client.places().await {
+        Ok(places) => Ok(places.value.recordings),
+        Err(error) if error.is_unreached() => {
+            let place = Places::recordings_in(&config::state_dir(Path::new(CONFIG)));
+            eprintln!("raisctl: no daemon answers on {}; reading {}", client.socket().display(), place.display());
+            Ok(place)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

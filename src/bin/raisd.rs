@@ -12,8 +12,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use raisd::config::{self, Config};
 use raisd::demo::{self, DemoOptions};
+use raisd::operator::replay::{self, ReplayError};
+use raisd::operator::when::read_time;
 use raisd::operator::words::{count, read_duration};
 use raisd::process::daemon;
+use raisd::recording::Wall;
 use raisd::types::policy::GroupPolicy;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -59,6 +62,21 @@ enum Command {
         #[arg(long, conflicts_with = "config")]
         defaults: bool,
     },
+    /// Recorded events through the same core, each decision shown and held against the one that was taken
+    ///
+    /// Recordings of several hosts become one story in the order of their messages; no clocks are compared.
+    #[command(after_help = "Exit codes: 0 every decision is as it was taken, 1 one is not, 2 usage, or nothing that can be read.")]
+    Replay {
+        /// Files of a recording, or directories with such: a host's state_dir/recorder, or several of them
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Nothing after this, by the clock of each host: 23:50, 2026-11-22 23:50:07, RFC 3339, or 10m ago
+        #[arg(long, value_parser = read_time, value_name = "TIME")]
+        until: Option<Wall>,
+        /// Only calls that did more than send and store
+        #[arg(long)]
+        deeds: bool,
+    },
     /// The main job on this machine alone: a pool of daemons in namespaces, one of which dies
     Demo {
         /// Hosts of the pool
@@ -93,6 +111,7 @@ fn main() -> ExitCode {
         Command::Run { file, log_format } => run(file.config, log_format),
         Command::Check { defaults: true, file: _ } => print(&config::defaults()),
         Command::Check { defaults: false, file } => check(&file.config),
+        Command::Replay { files, until, deeds } => show_replay(&replay::Wanted { paths: files, until, deeds }),
         Command::Demo { hosts, heartbeat, kill_spare } => demo::run(DemoOptions { hosts: usize::from(hosts), heartbeat, kill_spare }),
     }
 }
@@ -126,6 +145,22 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
         eprintln!("{}", errors.to_string().trim_end());
         ExitCode::from(EXIT_UNUSABLE)
     })
+}
+
+fn show_replay(wanted: &replay::Wanted) -> ExitCode {
+    // A core that panics is named among the differences; where in the code is of interest as well, and nothing is in its way.
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let shown = replay::show(wanted, &mut out, &mut io::stderr());
+    match shown.and_then(|outcome| out.flush().map(|()| outcome).map_err(ReplayError::from)) {
+        Ok(replay::Outcome::Same) => ExitCode::SUCCESS,
+        Ok(replay::Outcome::Differs) => ExitCode::FAILURE,
+        // `raisd replay FILE | head` has seen enough.
+        Err(ReplayError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("raisd: {error}");
+            ExitCode::from(EXIT_UNUSABLE)
+        }
+    }
 }
 
 /// `host web1 (10.0.0.11), 1 group: www (2 preferred, 1 floating, 1 test)`.

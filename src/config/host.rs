@@ -10,7 +10,7 @@ use super::scalar;
 use crate::ports::multicast::ControlNetwork;
 use crate::types::host::{HostId, NETWORKS_MAX};
 
-const STATE_DIR: &str = "/var/lib/raisd";
+pub(super) const STATE_DIR: &str = "/var/lib/raisd";
 const SOCKET: &str = "/run/raisd/raisd.sock";
 /// `sun_path` of unix(7) less the final zero.
 const SOCKET_BYTES_MAX: usize = 107;

@@ -139,11 +139,20 @@ pub(super) fn text_of(name: &str, bytes: Vec<u8>, exposure: Exposure, faults: &m
 
 /// Takes `include` out of `root` and merges the files that it names, in the order of their names.
 pub(super) fn include(name: &str, root: &mut Table, environment: &Environment, faults: &mut Faults) {
-    let Some(entry) = root.take("include") else { return };
+    for (path, place) in included_paths(name, root, environment, faults) {
+        if let Ok(table) = included(&path, place, environment, faults) {
+            merge(root, table, faults);
+        }
+    }
+}
+
+/// The files that a first file includes, in the order in which they are merged; takes the key out of its table.
+pub(super) fn included_paths(name: &str, root: &mut Table, environment: &Environment, faults: &mut Faults) -> Vec<(PathBuf, Place)> {
+    let Some(entry) = root.take("include") else { return Vec::new() };
     let Content::List(patterns) = entry.value.content else {
         let message = format!("include is {}", entry.value.content.kind());
         faults.error(Problem::at(entry.value.place, message).expects("an array of file names, like [\"raisd.d/*.toml\"]"));
-        return;
+        return Vec::new();
     };
     let directory = directory_of(name);
     let mut paths: Vec<(PathBuf, Place)> = Vec::new();
@@ -161,13 +170,9 @@ pub(super) fn include(name: &str, root: &mut Table, environment: &Environment, f
     if paths.len() > INCLUDES_MAX {
         let message = format!("include matches {} files", paths.len());
         faults.error(Problem::at(entry.value.place, message).expects(format!("at most {INCLUDES_MAX}")));
-        return;
+        return Vec::new();
     }
-    for (path, place) in paths {
-        if let Ok(table) = included(&path, place, environment, faults) {
-            merge(root, table, faults);
-        }
-    }
+    paths
 }
 
 fn included(path: &Path, place: Place, environment: &Environment, faults: &mut Faults) -> Result<Table, Reported> {

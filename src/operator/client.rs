@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use crate::ports::api::call::{
-    ANSWER_TIME_MAX, Call, Done, EXPLAIN_PATH, Failed, RELOAD_PATH, RELOAD_TIME_MAX, STATUS_PATH, ZONE_PATH, Zones,
+    ANSWER_TIME_MAX, Call, Done, EXPLAIN_PATH, Failed, PLACES_PATH, Places, RELOAD_PATH, RELOAD_TIME_MAX, STATUS_PATH, ZONE_PATH, Zones,
 };
 use crate::types::explanation::Explanation;
 use crate::types::view::View;
@@ -143,19 +143,28 @@ impl Client {
         Ok(read)
     }
 
-    /// Why an address or host is where it is or how it is; `at`: at another time than now.
+    /// Why an address or host is where it is or how it is.
     ///
     /// # Errors
     ///
     /// No daemon, it knows neither, no such group, or an answer of another version.
-    pub async fn explain(&self, subject: &str, group: Option<&str>, at: Option<&str>) -> Result<Read<Explanation>, ClientError> {
+    pub async fn explain(&self, subject: &str, group: Option<&str>) -> Result<Read<Explanation>, ClientError> {
         let mut target = format!("{EXPLAIN_PATH}?subject={}", percent_encoded(subject));
-        for (key, value) in [("group", group), ("at", at)] {
-            if let Some(value) = value {
-                target.push_str(&format!("&{key}={}", percent_encoded(value)));
-            }
+        if let Some(group) = group {
+            target.push_str(&format!("&group={}", percent_encoded(group)));
         }
         let read: Read<Explanation> = self.read(&target).await?;
+        self.check_version(read.value.version)?;
+        Ok(read)
+    }
+
+    /// Where the daemon's files are.
+    ///
+    /// # Errors
+    ///
+    /// No daemon, or an answer of another version.
+    pub async fn places(&self) -> Result<Read<Places>, ClientError> {
+        let read: Read<Places> = self.read(PLACES_PATH).await?;
         self.check_version(read.value.version)?;
         Ok(read)
     }

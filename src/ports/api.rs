@@ -28,6 +28,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::call::Places;
 use self::events::EventReader;
 use self::socket::SocketFile;
 use crate::node::event::{Answer, Request};
@@ -144,14 +145,14 @@ impl Api {
     /// # Errors
     ///
     /// A daemon answers there, something else stands there, or the kernel refuses.
-    pub fn start(path: &Path, events: EventReader) -> Result<(Self, mpsc::Receiver<Asked>), ApiError> {
+    pub fn start(path: &Path, events: EventReader, places: Places) -> Result<(Self, mpsc::Receiver<Asked>), ApiError> {
         let (socket, listener) = SocketFile::claim(path)?;
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("api".to_owned())
-            .spawn(move || run(listener, routes::router(asked, events), stopped, &ready))
+            .spawn(move || run(listener, routes::router(asked, events, places), stopped, &ready))
             .map_err(ApiError::Thread)?;
         let api = Self { stop: Some(stop), thread: Some(thread), socket };
         match started.recv() {

@@ -25,6 +25,7 @@ use crate::node::action::Action;
 use crate::node::event::{Arrival, Event, GroupIndex, Heard, Token};
 use crate::node::{Node, Start};
 use crate::ports::announce::{self, AnnounceChange, Announcer};
+use crate::ports::api::call::Places;
 use crate::ports::api::{Api, Asked};
 use crate::ports::cause::in_one_line;
 use crate::ports::dns::Dns;
@@ -140,7 +141,7 @@ async fn serve(config_path: &Path, config: Config) -> anyhow::Result<u8> {
     let dns = config.dns.as_ref().map(Dns::start).transpose()?;
     let boot = draw_boot()?;
     let (mut journal, events) = Journal::start(boot);
-    let (api, asked) = Api::start(&config.socket, events)?;
+    let (api, asked) = Api::start(&config.socket, events, Places::of(config_path, &config.state_dir))?;
     let scripts = config.scripts.iter().cloned().enumerate().map(|(index, scripts)| (GroupIndex(index), scripts)).collect();
     let (scripts, script_events) = Scripts::new(config.policy.host.id, scripts);
 

@@ -30,6 +30,7 @@ use self::writer::{Order, Writer};
 use crate::node::action::Action;
 use crate::node::event::Event;
 use crate::node::{Node, Start};
+use crate::ports::api::call::Places;
 use crate::recording::pen::Pen;
 use crate::recording::{EncodeError, Opening, Sent, Wall};
 use crate::types::policy::NodePolicy;
@@ -83,7 +84,7 @@ impl Recorder {
     pub(super) fn start(state_dir: &Path, size: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let (orders, queue) = sync_channel(QUEUE_FRAMES);
-        let writer = Writer::new(&state_dir.join("recorder"), size, Arc::clone(&shared));
+        let writer = Writer::new(&Places::recordings_in(state_dir), size, Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("raisd-recorder".to_owned()).spawn(move || writer.run(&queue));
         let thread = match thread {
             Ok(thread) => Some((orders, thread)),

@@ -30,15 +30,15 @@ impl Recording {
     /// Sorts segments by host and order; one that comes twice is taken once.
     #[must_use]
     pub fn gather(segments: impl IntoIterator<Item = Segment>) -> Vec<Self> {
-        let mut hosts: BTreeMap<(HostId, String), Vec<Segment>> = BTreeMap::new();
+        let mut hosts: BTreeMap<HostId, Vec<Segment>> = BTreeMap::new();
         for segment in segments {
-            let Opening { host, name, .. } = &*segment.opening;
-            hosts.entry((*host, name.clone())).or_default().push(segment);
+            hosts.entry(segment.opening.host).or_default().push(segment);
         }
-        let recording = |((host, name), mut segments): ((HostId, String), Vec<Segment>)| {
+        let recording = |(host, mut segments): (HostId, Vec<Segment>)| {
             let place = |segment: &Segment| (segment.opening.incarnation, segment.opening.boot, segment.opening.entry);
             segments.sort_by_key(place);
             segments.dedup_by_key(|segment| place(segment));
+            let name = segments.last().map(|segment| segment.opening.name.clone()).unwrap_or_default();
             Self { host, name, segments }
         };
         hosts.into_iter().map(recording).collect()

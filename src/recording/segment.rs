@@ -48,8 +48,19 @@ pub struct Cut {
     pub at: usize,
     /// So many cannot.
     pub left: usize,
+    /// Whether that is what a sudden end leaves behind.
+    pub kind: CutKind,
     /// Why.
     pub why: String,
+}
+
+/// Whether a segment that ends early does so as segments do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CutKind {
+    /// The last frame is not whole.
+    Torn,
+    /// A frame is whole and wrong.
+    Damaged,
 }
 
 /// One call of the node.
@@ -163,12 +174,18 @@ impl Iterator for Entries {
                     self.state = State::Ended(None);
                     continue;
                 }
-                Err(cut) => Err(cut.why),
+                Err(cut) => {
+                    self.state = State::Ended(Some(cut));
+                    continue;
+                }
             };
             match taken {
                 Ok(Some(entry)) => return Some(entry),
                 Ok(None) => {}
-                Err(why) => self.state = State::Ended(Some(Cut { at: before, left: self.bytes.len() - before, why })),
+                Err(why) => {
+                    let cut = Cut { at: before, left: self.bytes.len() - before, kind: CutKind::Damaged, why };
+                    self.state = State::Ended(Some(cut));
+                }
             }
         }
     }
@@ -244,17 +261,17 @@ fn next_frame(bytes: &[u8], at: &mut usize) -> Result<Option<Frame>, Cut> {
     if rest.is_empty() {
         return Ok(None);
     }
-    let cut = |why: String| Cut { at: *at, left: rest.len(), why };
-    let torn = || cut("the last entry is torn: the daemon was killed, the power failed, or the disk was full".to_owned());
+    let cut = |kind, why: &str| Cut { at: *at, left: rest.len(), kind, why: why.to_owned() };
+    let torn = || cut(CutKind::Torn, "the last entry is torn: the daemon was killed, the power failed, or the disk was full");
     let (head, behind) = rest.split_at_checked(FRAME_HEAD).ok_or_else(torn)?;
     let (Some(length), Some(sum)) = (head.first_chunk::<4>(), head.last_chunk::<8>()) else { return Err(torn()) };
     // Bounded by what is there: nothing is allocated for a length that a file only claims.
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
     let (body, _) = behind.split_at_checked(length).ok_or_else(torn)?;
     if checksum(body) != u64::from_le_bytes(*sum) {
-        return Err(cut("its checksum is wrong: the file is damaged here".to_owned()));
+        return Err(cut(CutKind::Damaged, "its checksum is wrong: the file is damaged here"));
     }
-    let frame = decoded(body).map_err(|error| cut(format!("an entry cannot be decoded: {error}")))?;
+    let frame = decoded(body).map_err(|error| cut(CutKind::Damaged, &format!("an entry cannot be decoded: {error}")))?;
     *at += FRAME_HEAD + length;
     Ok(Some(frame))
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use raisd::node::event::{Answer, Request};
+use raisd::ports::api::call::Places;
 use raisd::ports::api::events::ring;
 use raisd::ports::api::{Api, Asked, Reloaded};
 use raisd::types::view::View;
@@ -28,7 +29,7 @@ fn serve() -> Serving {
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = ring(8, "0123".to_owned(), Instant::now);
     writer.add_group("www");
-    let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader).unwrap();
+    let (api, mut requests) = Api::start(&directory.path().join("raisd.sock"), reader, Places::default()).unwrap();
     let view: View = serde_json::from_str(include_str!("../samples/status.json")).unwrap();
     std::thread::spawn(move || {
         // As long as there is an API, there may be events.

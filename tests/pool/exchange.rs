@@ -11,8 +11,9 @@ use raisd::types::item::ItemState;
 use raisd::types::message::{AddressRecord, Command, CommandKind, HearingRecord, MessageKind, Record, VersionedItem};
 use raisd::types::time::Time;
 
+use crate::network::Datagram;
 use crate::setup::{address, ms, policy, secs};
-use crate::world::{Datagram, World};
+use crate::world::World;
 
 const BEGIN: &str = "<!-- exchange: written by `UPDATE=1 cargo test --test pool` -->\n";
 const END: &str = "<!-- exchange: end -->\n";

@@ -5,14 +5,15 @@ use raisd::types::message::{Command, HearingRecord, ItemsRecord, RECORD_MEMBERS_
 /// A datagram carries about so many list members.
 const MEMBERS_MAX: usize = 40;
 
-/// Records in datagrams; lists are cut.
-pub(crate) fn pack(records: Vec<Record>) -> Vec<Vec<Record>> {
+/// Records in datagrams of about so many list members (0: as many as fit); lists are cut.
+pub(crate) fn pack(records: Vec<Record>, members_max: usize) -> Vec<Vec<Record>> {
+    let members_max = if members_max == 0 { MEMBERS_MAX } else { members_max };
     let mut datagrams = Vec::new();
     let mut open = Vec::new();
     let mut weight = 0;
     for record in records.into_iter().flat_map(cut) {
         let more = weigh(&record);
-        if weight + more > MEMBERS_MAX && !open.is_empty() {
+        if weight + more > members_max && !open.is_empty() {
             datagrams.push(std::mem::take(&mut open));
             weight = 0;
         }
@@ -21,6 +22,10 @@ pub(crate) fn pack(records: Vec<Record>) -> Vec<Vec<Record>> {
     }
     datagrams.push(open);
     datagrams
+}
+
+pub(crate) fn weigh_all(records: &[Record]) -> usize {
+    records.iter().map(weigh).sum()
 }
 
 fn weigh(record: &Record) -> usize {

@@ -2,18 +2,21 @@
 //!
 //! Does what the ports of the daemon promise: every operation is answered exactly once, only marked addresses are removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use raisd::node::action::StoredGroup;
-use raisd::node::event::{Answer, GroupIndex, KernelChange, Link, Mark, Token};
+use raisd::node::event::{Answer, Arrival, GroupIndex, KernelChange, Link, Mark, OpId, Token};
 use raisd::node::{Node, Start};
 use raisd::types::host::{BootId, HostId, Incarnation};
 use raisd::types::item::ServiceAddress;
 use raisd::types::policy::{GroupPolicy, NodePolicy};
 use raisd::types::time::Time;
 use raisd::types::view::ZoneView;
+
+use crate::world::Due;
 
 /// Numbers a machine. Its host id is `10.0.0.0` plus this, unless it is a clone.
 pub(crate) type Number = u16;
@@ -35,18 +38,50 @@ pub(crate) enum KernelMood {
     Works,
 }
 
+/// What a daemon does with what has come while it hung.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Waking {
+    #[default]
+    OneByOne,
+    /// All in one go; of more datagrams than `depth` the oldest are lost.
+    AtOnce { depth: usize },
+}
+
+/// Numbers of datagrams that have come.
+#[derive(Clone, Debug, Default)]
+struct Numbers {
+    low: Vec<u64>,
+    farewell: bool,
+}
+
+impl Numbers {
+    /// Whether it is the first with this number.
+    fn insert(&mut self, number: u64) -> bool {
+        if number == u64::MAX {
+            return !std::mem::replace(&mut self.farewell, true);
+        }
+        let (word, bit) = (usize::try_from(number / 64).expect("few datagrams"), 1 << (number % 64));
+        if self.low.len() <= word {
+            self.low.resize(word + 1, 0);
+        }
+        let is_first = self.low[word] & bit == 0;
+        self.low[word] |= bit;
+        is_first
+    }
+}
+
 /// What survives a loss of power.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) incarnation: Incarnation,
-    /// By group, with the world's time of writing.
+    /// By group, with the time of writing that the wall clock said.
     pub(crate) groups: BTreeMap<String, (Time, StoredGroup)>,
 }
 
 /// A group of a running node.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) name: String,
+    pub(crate) name: Rc<str>,
     pub(crate) boot: BootId,
     pub(crate) script_timeout: Duration,
     /// Whether the configuration still has it.
@@ -74,13 +109,24 @@ pub(crate) struct Machine {
     pub(crate) interfaces: BTreeMap<IpAddr, String>,
     pub(crate) link: Link,
     pub(crate) disk: Disk,
+    /// The disk as it was at the start before the last.
+    pub(crate) yesterday: Disk,
+    /// The disk as it was at the last start.
+    today: Disk,
+    /// How far its wall clock is behind.
+    pub(crate) behind: Duration,
+    /// What waits for a daemon that hangs, if it reads all of it at once.
+    pub(crate) waiting: Vec<Due>,
+    pub(crate) waking: Waking,
+    /// The newest operation on each address that the kernel was asked for.
+    pub(crate) asked: HashMap<IpAddr, OpId>,
     pub(crate) kernel: KernelMood,
     pub(crate) acquire_script: ScriptMood,
     pub(crate) release_script: ScriptMood,
     /// Datagrams sent in this boot.
     pub(crate) number: u64,
     /// Datagrams received in this boot.
-    pub(crate) seen: BTreeSet<(GroupIndex, BootId, u64)>,
+    numbers: HashMap<(GroupIndex, BootId), Numbers>,
     pub(crate) zone: Option<ZoneView>,
     pub(crate) replies: Vec<(Token, Answer)>,
     pub(crate) exit: Option<u8>,
@@ -111,11 +157,17 @@ impl Machine {
             interfaces: BTreeMap::new(),
             link: Link::Up { mac: Some([2, 0, 0, 0, 0, 1]) },
             disk: Disk::default(),
+            yesterday: Disk::default(),
+            today: Disk::default(),
+            behind: Duration::ZERO,
+            waiting: Vec::new(),
+            waking: Waking::OneByOne,
+            asked: HashMap::new(),
             kernel: KernelMood::Works,
             acquire_script: ScriptMood::Takes(Duration::from_millis(3)),
             release_script: ScriptMood::Takes(Duration::from_millis(3)),
             number: 0,
-            seen: BTreeSet::new(),
+            numbers: HashMap::new(),
             zone: None,
             replies: Vec::new(),
             exit: None,
@@ -148,10 +200,14 @@ impl Machine {
 
     /// What the disk and the kernel tell a node that starts.
     pub(crate) fn prepare_start(&mut self, now: Time, boot: BootId) -> Start {
+        self.yesterday = std::mem::replace(&mut self.today, self.disk.clone());
         self.boot = boot;
         self.origin = now;
         self.number = 0;
-        self.seen.clear();
+        self.numbers.clear();
+        self.asked.clear();
+        self.waiting.clear();
+        self.waking = Waking::OneByOne;
         self.exit = None;
         self.incarnation = Incarnation(self.disk.incarnation.0 + 1);
         self.disk.incarnation = self.incarnation;
@@ -172,23 +228,34 @@ impl Machine {
         Start { boot, incarnation: self.incarnation, software: "0.1.0".to_owned(), stored, kernel }
     }
 
-    /// Ages on disk have gone on while nobody counted.
+    /// What its wall clock says at the world's `now`.
+    pub(crate) fn wall(&self, now: Time) -> Time {
+        now.minus(self.behind)
+    }
+
+    /// Whether a datagram is new, and that it has come.
+    pub(crate) fn take_number(&mut self, group: GroupIndex, boot: BootId, number: u64) -> Arrival {
+        if self.numbers.entry((group, boot)).or_default().insert(number) { Arrival::First } else { Arrival::Again }
+    }
+
+    /// Ages on disk have gone on while nobody counted, as far as the wall clock tells.
     pub(crate) fn read_group(&self, now: Time, group: &str) -> StoredGroup {
         let Some((written, stored)) = self.disk.groups.get(group) else { return StoredGroup::default() };
         let mut stored = stored.clone();
+        let elapsed = self.wall(now).since(*written);
         for address in &mut stored.addresses {
-            address.orphaned += now.since(*written);
+            address.orphaned += elapsed;
             if let Some(returned) = &mut address.returned {
-                returned.ago += now.since(*written);
+                returned.ago += elapsed;
             }
-            address.home_served = address.home_served.map(|ago| ago + now.since(*written));
+            address.home_served = address.home_served.map(|ago| ago + elapsed);
         }
         stored
     }
 
     /// A place for a group that begins.
     pub(crate) fn add_place(&mut self, group: &GroupPolicy, boot: BootId) -> GroupIndex {
-        let place = Place { name: group.name.clone(), boot, script_timeout: group.script_timeout, configured: true };
+        let place = Place { name: group.name.as_str().into(), boot, script_timeout: group.script_timeout, configured: true };
         let number = GroupIndex(self.next_place);
         self.next_place += 1;
         self.places.insert(number, place);
@@ -197,7 +264,7 @@ impl Machine {
 
     /// The place of a group that is configured.
     pub(crate) fn place_of(&self, name: &str) -> Option<GroupIndex> {
-        self.places.iter().find(|(_, place)| place.configured && place.name == name).map(|(number, _)| *number)
+        self.places.iter().find(|(_, place)| place.configured && *place.name == *name).map(|(number, _)| *number)
     }
 
     pub(crate) fn has(&self, address: IpAddr) -> bool {

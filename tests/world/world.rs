@@ -1,43 +1,41 @@
-//! The simulated world: virtual time, the control networks, and machines that do what their nodes ask.
+//! The simulated world: virtual time, machines, and what befalls them.
 //!
-//! Everything is drawn from one seed. After every step the world checks what must hold at any time: only addresses that are
-//! on the interface are announced, scripts run where the address is (or, after a forced release, is not), a node that was
-//! told that its deadline has come names a later one.
+//! Everything is drawn from one seed. What travels is in `network.rs`, what machines do for their nodes in `deeds.rs`. While
+//! nobody watches ([`World::watched`]), the world itself checks after every step what must hold at any time: only addresses
+//! that are on the interface are announced, scripts run where the address is, a node that was told that its deadline has come
+//! names a later one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
-use raisd::node::Node;
-use raisd::node::action::{Action, Report, ScriptAction, ScriptJob, Unicast};
-use raisd::node::event::{Arrival, Event, GroupIndex, GroupPlace, Heard, KernelChange, Mark, OpId, Outcome, Reload, Request, Token, Way};
-use raisd::types::host::{BootId, Sequence};
+use raisd::node::action::{Action, Report};
+use raisd::node::event::{Event, GroupIndex, GroupPlace, KernelChange, Mark, OpId, Reload, Request, Token, Way};
+use raisd::node::{Node, Start};
+use raisd::types::host::BootId;
 use raisd::types::item::ServiceAddress;
-use raisd::types::message::{Message, MessageKind, Record, Sender};
 use raisd::types::policy::NodePolicy;
 use raisd::types::time::Time;
 
-use crate::datagrams;
-use crate::machine::{KernelMood, Machine, Number, ScriptMood};
+use crate::deeds::Change;
+use crate::machine::{Machine, Number, Waking};
+use crate::network::{Datagram, Weather};
+use crate::seen::{Seen, What};
 use crate::transcript::Transcript;
 
-/// A datagram on its way.
+/// What is going to happen.
 #[derive(Clone, Debug)]
-pub(crate) struct Datagram {
-    pub(crate) sent: Time,
-    pub(crate) kind: MessageKind,
-    /// By name: hosts number their groups each for itself.
-    pub(crate) group: Rc<str>,
-    pub(crate) sender: Sender,
-    pub(crate) number: u64,
-    pub(crate) records: Rc<Vec<Record>>,
-}
-
-#[derive(Clone, Debug)]
-enum Due {
+pub(crate) enum Due {
     Datagram {
         to: Number,
+        network: u8,
+        way: Way,
+        datagram: Datagram,
+    },
+    /// A datagram at several machines at the same moment.
+    Datagrams {
+        to: Vec<Number>,
         network: u8,
         way: Way,
         datagram: Datagram,
@@ -56,23 +54,29 @@ enum Due {
         interface: String,
         address: ServiceAddress,
     },
+    /// A machine that hung handles all that has waited for it.
+    Wakes {
+        on: Number,
+    },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Change {
-    Add,
-    Remove,
-}
-
-const NETWORKS: u8 = 2;
-const DELAY: Duration = Duration::from_micros(150);
-const KERNEL: Duration = Duration::from_millis(1);
-const DISK: Duration = Duration::from_millis(2);
+pub(crate) const NETWORKS: u8 = 2;
 
 /// More events than this at one moment are a spin.
 const EVENTS_AT_ONCE_MAX: u32 = 200_000;
 
-#[derive(Clone)]
+/// Keeps what nodes are told and say.
+pub(crate) trait Recorder {
+    /// A node is about to start.
+    fn begin(&mut self, machine: Number, at: Time, policy: &NodePolicy, start: &Start);
+    /// A node is about to be told this.
+    fn happened(&mut self, machine: Number, at: Time, node: &Node, events: &[Event]);
+    /// It has said this.
+    fn decided(&mut self, machine: Number, actions: &[Action]);
+    /// Datagrams with these numbers went out for it.
+    fn sent(&mut self, machine: Number, group: GroupIndex, boot: BootId, numbers: (u64, u64));
+}
+
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) machines: BTreeMap<Number, Machine>,
@@ -80,39 +84,43 @@ pub(crate) struct World {
     pub(crate) cuts: BTreeSet<(Number, Number, u8)>,
     /// The same for multicast only.
     pub(crate) multicast_cuts: BTreeSet<(Number, Number, u8)>,
+    /// Networks on which nothing travels.
+    pub(crate) dead_networks: BTreeSet<u8>,
     /// Datagrams that were sent to single hosts.
     pub(crate) unicast_sent: u64,
     /// Per thousand.
     pub(crate) loss: u64,
+    pub(crate) weather: Weather,
     /// Machines whose loop does not run, until when.
     pub(crate) frozen: BTreeMap<Number, Time>,
     /// Panics as soon as two machines have an address.
     pub(crate) forbids_doubles: bool,
     /// All that was sent, if kept.
     pub(crate) capture: Option<Vec<Datagram>>,
+    /// What onlookers see, if there are any. They judge, so the world does not.
+    pub(crate) watched: Option<Vec<(Time, Seen)>>,
+    pub(crate) recorder: Option<Box<dyn Recorder>>,
     /// Everything that was reported, with the time and the host.
     pub(crate) reports: Vec<(Time, Number, Report)>,
     /// How long two machines had an address, and how long none had it.
     pub(crate) doubles: BTreeMap<IpAddr, Duration>,
+    pub(crate) transcript: Transcript,
+    /// What is due, in order, by time and number.
     queue: BTreeMap<(Time, u64), Due>,
+    /// When machines want to be called: those entries count whose deadline is still the machine's.
+    timers: BinaryHeap<Reverse<(Time, Number, Time)>>,
     queued: u64,
     random: u64,
     seed: u64,
     at_once: (Time, u32),
     token: u64,
     double_since: BTreeMap<IpAddr, Time>,
-    transcript: Transcript,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.transcript.print();
-            for (number, machine) in &self.machines {
-                let runs = if machine.node.is_some() { "runs" } else { "does not run" };
-                eprintln!("h{number} {runs}, its interface: {:?}", machine.interface);
-            }
-            eprintln!("seed {}, at {:?}", self.seed, self.now);
+        if std::thread::panicking() && self.watched.is_none() {
+            self.print();
         }
     }
 }
@@ -128,21 +136,56 @@ impl World {
             machines: policies.into_iter().map(|policy| (number(&policy), Machine::new(policy))).collect(),
             cuts: BTreeSet::new(),
             multicast_cuts: BTreeSet::new(),
+            dead_networks: BTreeSet::new(),
             unicast_sent: 0,
             loss: 0,
+            weather: Weather::default(),
             frozen: BTreeMap::new(),
             forbids_doubles: false,
             capture: None,
+            watched: None,
+            recorder: None,
             reports: Vec::new(),
             doubles: BTreeMap::new(),
+            transcript: Transcript::new(),
             queue: BTreeMap::new(),
+            timers: BinaryHeap::new(),
             queued: 0,
             random: seed,
             seed,
             at_once: (Time::START, 0),
             token: 0,
             double_since: BTreeMap::new(),
-            transcript: Transcript::new(),
+        }
+    }
+
+    /// The same world once more, which nobody records.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            now: self.now,
+            machines: self.machines.clone(),
+            cuts: self.cuts.clone(),
+            multicast_cuts: self.multicast_cuts.clone(),
+            dead_networks: self.dead_networks.clone(),
+            unicast_sent: self.unicast_sent,
+            loss: self.loss,
+            weather: self.weather.clone(),
+            frozen: self.frozen.clone(),
+            forbids_doubles: self.forbids_doubles,
+            capture: self.capture.clone(),
+            watched: self.watched.clone(),
+            recorder: None,
+            reports: self.reports.clone(),
+            doubles: self.doubles.clone(),
+            transcript: self.transcript.clone(),
+            queue: self.queue.clone(),
+            timers: self.timers.clone(),
+            queued: self.queued,
+            random: self.random,
+            seed: self.seed,
+            at_once: self.at_once,
+            token: self.token,
+            double_since: self.double_since.clone(),
         }
     }
 
@@ -155,9 +198,30 @@ impl World {
         mixed ^ (mixed >> 31)
     }
 
+    /// Whether a chance of so many in a thousand comes up. Draws nothing if it cannot.
+    pub(crate) fn chances(&mut self, per_thousand: u64) -> bool {
+        per_thousand > 0 && self.draw() % 1000 < per_thousand
+    }
+
     /// Puts a remark into the transcript.
     pub(crate) fn say(&mut self, text: &str) {
         self.transcript.say(self.now, 0, format!("=== {text}"));
+    }
+
+    /// The transcript, and how the machines stand.
+    pub(crate) fn print(&self) {
+        self.transcript.print();
+        for (number, machine) in &self.machines {
+            let runs = if machine.node.is_some() { "runs" } else { "does not run" };
+            eprintln!("h{number} {runs}, its interface: {:?}", machine.interface);
+        }
+        eprintln!("seed {}, at {:?}", self.seed, self.now);
+    }
+
+    pub(crate) fn note(&mut self, host: Number, what: What) {
+        if let Some(watched) = &mut self.watched {
+            watched.push((self.now, Seen { host, what }));
+        }
     }
 
     // ---- what stories do ----
@@ -166,13 +230,18 @@ impl World {
     pub(crate) fn boot(&mut self, number: Number) {
         let boot = self.draw_boot();
         let now = self.now;
-        let machine = self.machine(number);
+        self.frozen.remove(&number);
+        let machine = self.machines.get_mut(&number).expect("such a machine");
         assert!(machine.node.is_none(), "h{number} runs already");
         let start = machine.prepare_start(now, boot);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin(number, machine.local(now), &machine.policy, &start);
+        }
         let (node, actions) = Node::start(machine.local(now), &machine.policy, start);
         machine.node = Some(node);
         machine.zone = None;
         self.transcript.say(now, number, "=== starts".to_owned());
+        self.note(number, What::Starts);
         self.perform(number, actions);
     }
 
@@ -217,9 +286,9 @@ impl World {
     /// The machine loses power: nothing is left but its disk.
     pub(crate) fn power_off(&mut self, number: Number) {
         self.transcript.say(self.now, number, "=== loses power".to_owned());
-        let machine = self.machine(number);
-        machine.end();
-        for address in std::mem::take(&mut machine.interface).into_keys() {
+        self.end(number);
+        for address in std::mem::take(&mut self.machine(number).interface).into_keys() {
+            self.note(number, What::Off { address: address.address });
             self.count_doubles(address.address);
         }
     }
@@ -227,6 +296,14 @@ impl World {
     /// The daemon is gone, its addresses are left.
     pub(crate) fn kill(&mut self, number: Number) {
         self.transcript.say(self.now, number, "=== daemon killed".to_owned());
+        self.end(number);
+    }
+
+    /// The daemon is gone, for whatever cause.
+    pub(crate) fn end(&mut self, number: Number) {
+        if self.machine(number).node.is_some() {
+            self.note(number, What::Ends);
+        }
         self.machine(number).end();
     }
 
@@ -234,6 +311,14 @@ impl World {
     pub(crate) fn freeze(&mut self, number: Number, duration: Duration) {
         self.transcript.say(self.now, number, format!("=== hangs for {duration:?}"));
         self.frozen.insert(number, self.now.plus(duration));
+        self.arm(number);
+    }
+
+    /// The same; when it goes on, it handles all that has waited at once, and what did not fit into the queue is lost.
+    pub(crate) fn freeze_with_queue(&mut self, number: Number, duration: Duration, depth: usize) {
+        self.freeze(number, duration);
+        self.machine(number).waking = Waking::AtOnce { depth };
+        self.enqueue(duration, Due::Wakes { on: number });
     }
 
     pub(crate) fn cut(&mut self, one: Number, other: Number, network: u8) {
@@ -276,6 +361,7 @@ impl World {
     pub(crate) fn add_by_hand(&mut self, number: Number, address: IpAddr) {
         let address = ServiceAddress::host(address);
         self.machine(number).interface.insert(address, Mark::Foreign);
+        self.note(number, What::On { address: address.address, mark: Mark::Foreign });
         self.count_doubles(address.address);
         self.tell(number, Event::Kernel(KernelChange::AddressPresent { interface: "svc0".to_owned(), address, mark: Mark::Foreign }));
     }
@@ -284,13 +370,9 @@ impl World {
     pub(crate) fn remove_by_hand(&mut self, number: Number, address: IpAddr) {
         let address = ServiceAddress::host(address);
         self.machine(number).interface.remove(&address);
+        self.note(number, What::Off { address: address.address });
         self.count_doubles(address.address);
         self.tell(number, Event::Kernel(KernelChange::AddressAbsent { interface: "svc0".to_owned(), address }));
-    }
-
-    /// A datagram arrives that was captured before, as new as the receiver can tell.
-    pub(crate) fn replay(&mut self, to: Number, datagram: Datagram) {
-        self.enqueue(Duration::ZERO, Due::Datagram { to, network: 0, way: Way::Multicast, datagram });
     }
 
     // ---- time ----
@@ -313,15 +395,12 @@ impl World {
     }
 
     /// The next thing that happens at or before `end`. Says whether there was one.
-    fn step(&mut self, end: Time) -> bool {
-        let deadline = |(number, machine): (&Number, &Machine)| {
-            let thaws = self.frozen.get(number).copied().unwrap_or(Time::START);
-            Some((machine.deadline?.max(thaws), *number))
-        };
-        let timer = self.machines.iter().filter_map(deadline).min();
+    pub(crate) fn step(&mut self, end: Time) -> bool {
+        let timer = self.next_timer();
         let arrival = self.queue.first_key_value().map(|((at, _), _)| *at);
         match (timer, arrival) {
             (Some((at, number)), arrival) if arrival.is_none_or(|arrival| at < arrival) && at <= end => {
+                self.timers.pop();
                 self.advance(at);
                 self.time_out(number);
                 true
@@ -335,6 +414,34 @@ impl World {
             }
             (None | Some(_), None | Some(_)) => false,
         }
+    }
+
+    /// The first machine that wants to be called. Its entry stays on top.
+    fn next_timer(&mut self) -> Option<(Time, Number)> {
+        loop {
+            let Reverse((at, number, deadline)) = *self.timers.peek()?;
+            let is_valid = self.machines.get(&number).is_some_and(|machine| machine.deadline == Some(deadline));
+            let wanted = deadline.max(self.thaws(number));
+            if is_valid && at == wanted {
+                return Some((at, number));
+            }
+            self.timers.pop();
+            if is_valid {
+                self.timers.push(Reverse((wanted, number, deadline)));
+            }
+        }
+    }
+
+    /// The machine's deadline is heeded from now on.
+    pub(crate) fn arm(&mut self, number: Number) {
+        let thaws = self.thaws(number);
+        if let Some(deadline) = self.machine(number).deadline {
+            self.timers.push(Reverse((deadline.max(thaws), number, deadline)));
+        }
+    }
+
+    fn thaws(&self, number: Number) -> Time {
+        if self.frozen.is_empty() { Time::START } else { self.frozen.get(&number).copied().unwrap_or(Time::START) }
     }
 
     fn advance(&mut self, at: Time) {
@@ -356,235 +463,75 @@ impl World {
     }
 
     fn arrive(&mut self, due: Due) {
-        let to = match &due {
-            Due::Datagram { to, .. } | Due::Event { to, .. } => Some(*to),
-            Due::Kernel { .. } => None,
-        };
-        if let Some(thaws) = to.and_then(|to| self.frozen.get(&to).copied()).filter(|thaws| *thaws > self.now) {
-            self.enqueue(thaws.since(self.now), due);
-            return;
-        }
         match due {
-            Due::Datagram { to, network, way, datagram } => self.receive(to, network, way, datagram),
-            Due::Event { to, boot, event } => {
-                if self.machine(to).boot == boot {
-                    self.handle(to, event);
+            Due::Datagrams { to, network, way, datagram } => {
+                for to in to {
+                    self.arrive_at(to, Due::Datagram { to, network, way, datagram: datagram.clone() });
                 }
             }
+            Due::Datagram { to, .. } | Due::Event { to, .. } => self.arrive_at(to, due),
             Due::Kernel { on, boot, op, change, interface, address } => {
                 if self.machine(on).boot == boot {
                     self.change_kernel(on, op, change, interface, address);
                 }
             }
+            Due::Wakes { on } => self.wake(on),
         }
     }
 
-    fn receive(&mut self, to: Number, network: u8, way: Way, datagram: Datagram) {
-        let machine = self.machine(to);
-        let Some(group) = machine.place_of(&datagram.group).filter(|_| machine.node.is_some()) else { return };
-        if machine.places[&group].boot == datagram.sender.boot {
+    pub(crate) fn arrive_at(&mut self, to: Number, due: Due) {
+        let thaws = self.thaws(to);
+        if thaws > self.now {
+            match self.machine(to).waking {
+                Waking::OneByOne => self.enqueue(thaws.since(self.now), due),
+                Waking::AtOnce { .. } => self.machine(to).waiting.push(due),
+            }
             return;
         }
-        let arrival = if machine.seen.insert((group, datagram.sender.boot, datagram.number)) { Arrival::First } else { Arrival::Again };
-        let records = match arrival {
-            Arrival::First => datagram.records.to_vec(),
-            Arrival::Again => Vec::new(),
-        };
-        let Datagram { sender, number, .. } = datagram;
-        self.handle(to, Event::Heard(Heard { group, network, way, sender, number, arrival, records }));
+        if let Some(event) = self.event_of(due) {
+            self.handle(to, event);
+        }
     }
 
-    fn change_kernel(&mut self, on: Number, op: OpId, change: Change, interface: String, address: ServiceAddress) {
-        let machine = self.machine(on);
-        let works = match (change, machine.kernel) {
-            (Change::Add, KernelMood::RefusesToAdd) | (Change::Remove, KernelMood::RefusesToRemove) => false,
-            (Change::Add, KernelMood::RefusesToRemove | KernelMood::Works) => {
-                machine.interface.insert(address, Mark::Ours);
-                machine.interfaces.insert(address.address, interface.clone());
-                true
-            }
-            (Change::Remove, KernelMood::RefusesToAdd | KernelMood::Works) => {
-                let put = machine.interfaces.get(&address.address).unwrap_or(&interface);
-                assert_eq!(*put, interface, "h{on} looks for {address} on the wrong interface");
-                machine.interface.retain(|on, mark| *on != address || *mark == Mark::Foreign);
-                true
-            }
-        };
-        self.count_doubles(address.address);
-        if !works {
-            self.handle(on, Event::Finished { op, outcome: Outcome::Failed { why: format!("{address}: no buffer space") } });
+    /// What a thing that arrives is for the node; nothing if the node is not there, or no longer.
+    fn event_of(&mut self, due: Due) -> Option<Event> {
+        match due {
+            Due::Datagram { to, network, way, datagram } => self.heard(to, network, way, &datagram),
+            Due::Event { to, boot, event } => (self.machine(to).boot == boot).then_some(event),
+            Due::Datagrams { .. } | Due::Kernel { .. } | Due::Wakes { .. } => None,
+        }
+    }
+
+    /// What waited for a machine that hung, in one go; of the datagrams those that came last.
+    fn wake(&mut self, number: Number) {
+        if self.thaws(number) > self.now {
+            // It hangs again.
+            let after = self.thaws(number).since(self.now);
+            self.enqueue(after, Due::Wakes { on: number });
             return;
         }
-        let change = match change {
-            Change::Add => KernelChange::AddressPresent { interface, address, mark: Mark::Ours },
-            Change::Remove if self.machine(on).interface.contains_key(&address) => {
-                // Not ours, so it was left alone.
-                self.handle(on, Event::Finished { op, outcome: Outcome::Done });
-                return;
-            }
-            Change::Remove => KernelChange::AddressAbsent { interface, address },
-        };
-        // The kernel's word to everybody comes before or after its answer.
-        if self.draw().is_multiple_of(2) {
-            self.handle(on, Event::Kernel(change));
-            self.handle(on, Event::Finished { op, outcome: Outcome::Done });
-        } else {
-            self.handle(on, Event::Finished { op, outcome: Outcome::Done });
-            self.handle(on, Event::Kernel(change));
-        }
-    }
-
-    // ---- what nodes do ----
-
-    fn handle(&mut self, number: Number, event: Event) {
-        self.transcript.event(self.now, number, &event);
-        let now = self.now;
         let machine = self.machine(number);
-        let local = machine.local(now);
-        let Some(node) = machine.node.as_mut() else { return };
-        let actions = node.handle(local, event);
-        self.perform(number, actions);
-    }
-
-    fn perform(&mut self, number: Number, actions: Vec<Action>) {
-        let machine = self.machine(number);
-        machine.deadline = machine.node.as_ref().and_then(Node::deadline).map(|deadline| machine.global(deadline));
-        let mut batch = 0;
-        for action in actions {
-            self.transcript.action(self.now, number, &action);
-            let is_deed = !matches!(action, Action::Send { .. } | Action::StoreGroup { .. });
-            self.machine(number).deeds += u64::from(is_deed);
-            match action {
-                Action::AddAddress { op, interface, address } => self.ask_kernel(number, &mut batch, op, Change::Add, interface, address),
-                Action::RemoveAddress { op, interface, address } => {
-                    self.ask_kernel(number, &mut batch, op, Change::Remove, interface, address);
-                }
-                Action::Announce { addresses, .. } => self.announce(number, &addresses),
-                Action::RunScript { op, job } => self.run_script(number, op, &job),
-                Action::Send { group, message, unicast } => self.send(number, group, message, &unicast),
-                Action::PublishZone { zone, .. } => self.machine(number).zone = Some(zone),
-                Action::StoreGroup { op, group, state } => {
-                    let now = self.now;
-                    let machine = self.machine(number);
-                    let name = machine.places[&group].name.clone();
-                    machine.disk.groups.insert(name, (now, state));
-                    machine.stores += 1;
-                    self.answer(number, DISK, op, Outcome::Done);
-                }
-                Action::StoreIncarnation { op, incarnation } => {
-                    let machine = self.machine(number);
-                    (machine.disk.incarnation, machine.incarnation) = (incarnation, incarnation);
-                    self.answer(number, DISK, op, Outcome::Done);
-                }
-                Action::Report { report, .. } => self.reports.push((self.now, number, report)),
-                Action::Reply { token, answer } => self.machine(number).replies.push((token, answer)),
-                Action::EndGroup { group } => {
-                    self.machine(number).places.remove(&group);
-                }
-                Action::Exit { code } => {
-                    let machine = self.machine(number);
-                    machine.exit = Some(code);
-                    machine.end();
-                }
-            }
+        let Waking::AtOnce { depth } = std::mem::take(&mut machine.waking) else { return };
+        let mut waiting = std::mem::take(&mut machine.waiting);
+        let is_datagram = |due: &Due| matches!(due, Due::Datagram { .. });
+        let count = waiting.iter().filter(|due| is_datagram(due)).count();
+        let mut dropped = count.saturating_sub(depth);
+        if dropped > 0 {
+            self.note(number, What::QueueFull { dropped });
         }
-    }
-
-    fn ask_kernel(&mut self, on: Number, batch: &mut u32, op: OpId, change: Change, interface: String, address: ServiceAddress) {
-        let boot = self.machine(on).boot;
-        // A batch is answered one by one.
-        let after = KERNEL + Duration::from_micros(20) * *batch;
-        *batch += 1;
-        self.enqueue(after, Due::Kernel { on, boot, op, change, interface, address });
-    }
-
-    fn answer(&mut self, to: Number, after: Duration, op: OpId, outcome: Outcome) {
-        let boot = self.machine(to).boot;
-        self.enqueue(after, Due::Event { to, boot, event: Event::Finished { op, outcome } });
-    }
-
-    fn announce(&mut self, number: Number, addresses: &[ServiceAddress]) {
-        let machine = self.machine(number);
-        for address in addresses {
-            assert!(machine.interface.contains_key(address), "h{number} announces {address}, which is not on its interface");
-            *machine.announced.entry(address.address).or_default() += 1;
+        waiting.retain(|due| {
+            let drops = dropped > 0 && is_datagram(due);
+            dropped -= usize::from(drops);
+            !drops
+        });
+        let events: Vec<Event> = waiting.into_iter().filter_map(|due| self.event_of(due)).collect();
+        if events.len() > 1 {
+            self.note(number, What::CaughtUp { datagrams: count.min(depth) });
         }
+        self.handle_all(number, events);
     }
 
-    fn run_script(&mut self, number: Number, op: OpId, job: &ScriptJob) {
-        let machine = self.machine(number);
-        let mood = match job.action {
-            ScriptAction::Acquire => {
-                let is_on = job.item.address().is_some_and(|address| machine.has(address));
-                assert!(is_on, "h{number} runs the acquire script of {} before the address is on", job.item);
-                machine.acquire_script
-            }
-            ScriptAction::Release => machine.release_script,
-        };
-        let timeout = machine.places[&job.group].script_timeout;
-        match mood {
-            ScriptMood::Fails => self.answer(number, Duration::from_millis(3), op, Outcome::Failed { why: "exit status 1".to_owned() }),
-            ScriptMood::Hangs => self.answer(number, timeout, op, Outcome::TimedOut),
-            ScriptMood::Takes(duration) => self.answer(number, duration, op, Outcome::Done),
-        }
-    }
-
-    fn send(&mut self, from: Number, group: GroupIndex, message: Message, unicast: &Unicast) {
-        let (sent, kind) = (self.now, message.kind);
-        let machine = self.machine(from);
-        machine.infos_sent += u64::from(message.kind == MessageKind::Info);
-        let place = &machine.places[&group];
-        let group: Rc<str> = place.name.as_str().into();
-        let sender = Sender { host: machine.id(), incarnation: message.incarnation, boot: place.boot };
-        let is_farewell = message
-            .records
-            .iter()
-            .any(|record| matches!(record, Record::Head(head) if head.id == sender.host && head.sequence == Sequence::FAREWELL));
-        let mut destinations: Vec<(Number, u8, Way, usize)> = Vec::new();
-        // A group that has been taken out of the configuration ends as it was.
-        let has_multicast = |machine: &Machine| {
-            machine.policy.groups.iter().find(|configured| *configured.name == *group).is_none_or(|configured| configured.multicast)
-        };
-        if has_multicast(&self.machines[&from]) {
-            let listens = |machine: &Machine| has_multicast(machine);
-            let others = self.machines.iter().filter(|(to, machine)| **to != from && listens(machine));
-            destinations.extend(others.flat_map(|(to, _)| (0..NETWORKS).map(|network| (*to, network, Way::Multicast, usize::MAX))));
-        }
-        let whole = unicast.whole.iter().map(|address| (*address, usize::MAX));
-        for (address, count) in whole.chain(unicast.opening.iter().map(|address| (*address, 1))) {
-            destinations.extend(self.at(address).map(|(to, network)| (to, network, Way::Unicast, count)));
-        }
-        for (index, records) in datagrams::pack(message.records).into_iter().enumerate() {
-            let machine = self.machine(from);
-            machine.number += 1;
-            let number = if is_farewell { u64::MAX } else { machine.number };
-            let datagram = Datagram { sent, kind, group: Rc::clone(&group), sender, number, records: Rc::new(records) };
-            if let Some(capture) = &mut self.capture {
-                capture.push(datagram.clone());
-            }
-            for (to, network, way, _) in destinations.iter().filter(|(.., count)| index < *count) {
-                let (to, network, way) = (*to, *network, *way);
-                let link = (from, to, network);
-                self.unicast_sent += u64::from(way == Way::Unicast);
-                let lost = self.loss > 0 && self.draw() % 1000 < self.loss;
-                let is_cut = self.cuts.contains(&link) || way == Way::Multicast && self.multicast_cuts.contains(&link);
-                if !lost && !is_cut {
-                    let after = DELAY + Duration::from_micros(20) * u32::from(network);
-                    self.enqueue(after, Due::Datagram { to, network, way, datagram: datagram.clone() });
-                }
-            }
-        }
-    }
-
-    /// The machine that has a control address, and on which network.
-    fn at(&self, address: IpAddr) -> Option<(Number, u8)> {
-        self.machines.iter().find_map(|(number, machine)| {
-            let network = machine.policy.host.control.iter().position(|control| *control == address)?;
-            Some((*number, u8::try_from(network).expect("few networks")))
-        })
-    }
-
-    fn enqueue(&mut self, after: Duration, due: Due) {
+    pub(crate) fn enqueue(&mut self, after: Duration, due: Due) {
         self.queued += 1;
         self.queue.insert((self.now.plus(after), self.queued), due);
     }
@@ -594,7 +541,10 @@ impl World {
     }
 
     /// Counts for how long more than one machine has an address.
-    fn count_doubles(&mut self, address: IpAddr) {
+    pub(crate) fn count_doubles(&mut self, address: IpAddr) {
+        if self.watched.is_some() {
+            return;
+        }
         let count = self.machines.values().filter(|machine| machine.has(address)).count();
         if count > 1 {
             assert!(!self.forbids_doubles, "{count} machines have {address}");

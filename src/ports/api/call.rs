@@ -4,6 +4,7 @@
 //! can ask for is one more type with [`Call`] here and one more line in `routes.rs`.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -24,6 +25,9 @@ pub const EVENTS_PATH: &str = "/api/v1/events";
 
 /// Where it is said why.
 pub const EXPLAIN_PATH: &str = "/api/v1/explain";
+
+/// Where the daemon says where its files are.
+pub const PLACES_PATH: &str = "/api/v1/places";
 
 /// Where the configuration is read again; the body is empty.
 pub const RELOAD_PATH: &str = "/api/v1/reload";
@@ -356,6 +360,41 @@ pub struct Failed {
     /// The form of the body that was expected, if that was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
+}
+
+/// Where the files of a daemon are, which stay there as long as it runs.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Places {
+    /// Version of this form: 1.
+    pub version: u32,
+    /// The configuration that it was started with.
+    pub config: PathBuf,
+    /// Where its state is kept.
+    pub state_dir: PathBuf,
+    /// Where its flight recorder writes.
+    pub recordings: PathBuf,
+    /// Its process.
+    pub process: u32,
+}
+
+impl Places {
+    /// The directory of the flight recorder in a state directory.
+    #[must_use]
+    pub fn recordings_in(state_dir: &Path) -> PathBuf {
+        state_dir.join("recorder")
+    }
+
+    /// The places of this process.
+    #[must_use]
+    pub fn of(config: &Path, state_dir: &Path) -> Self {
+        Self {
+            version: 1,
+            config: std::path::absolute(config).unwrap_or_else(|_| config.to_owned()),
+            state_dir: state_dir.to_owned(),
+            recordings: Self::recordings_in(state_dir),
+            process: std::process::id(),
+        }
+    }
 }
 
 /// The zones of this host's groups.

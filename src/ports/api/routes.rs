@@ -19,8 +19,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::call::{
-    ANSWER_TIME_MAX, Call, Done, Drain, EVENTS_PATH, EXPLAIN_PATH, Expire, Failed, Forget, Freeze, Move, Quiesce, RELOAD_PATH,
-    RELOAD_TIME_MAX, Rebalance, Resume, STATUS_PATH, Thaw, ZONE_PATH, Zones,
+    ANSWER_TIME_MAX, Call, Done, Drain, EVENTS_PATH, EXPLAIN_PATH, Expire, Failed, Forget, Freeze, Move, PLACES_PATH, Places, Quiesce,
+    RELOAD_PATH, RELOAD_TIME_MAX, Rebalance, Resume, STATUS_PATH, Thaw, ZONE_PATH, Zones,
 };
 use super::events::EventReader;
 use super::{Asked, BODY_BYTES_MAX, CONNECTIONS_MAX, Caller, Reloaded, SEND_TIME_MAX};
@@ -36,7 +36,7 @@ pub(super) use self::told::Endless;
 const WAITING_MAX: usize = CONNECTIONS_MAX / 2;
 
 /// All paths.
-pub(super) fn router(asked: mpsc::Sender<Asked>, events: EventReader) -> Router {
+pub(super) fn router(asked: mpsc::Sender<Asked>, events: EventReader, places: Places) -> Router {
     Router::new()
         .route(STATUS_PATH, get(status))
         .route(ZONE_PATH, get(zone))
@@ -48,6 +48,7 @@ pub(super) fn router(asked: mpsc::Sender<Asked>, events: EventReader) -> Router 
         .route(Expire::PATH, post(change::<Expire>))
         .route(Forget::PATH, post(change::<Forget>))
         .route(RELOAD_PATH, post(reload))
+        .route(PLACES_PATH, get(async move || json(StatusCode::OK, &places)))
         .route(Move::PATH, post(wait::<Move>))
         .route(Freeze::PATH, post(change::<Freeze>))
         .route(Thaw::PATH, post(change::<Thaw>))

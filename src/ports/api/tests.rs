@@ -24,7 +24,7 @@ fn start() -> Started {
 
 fn start_with(events: EventReader) -> Started {
     let directory = tempfile::tempdir().unwrap();
-    let (api, requests) = Api::start(&directory.path().join("raisd.sock"), events).unwrap();
+    let (api, requests) = Api::start(&directory.path().join("raisd.sock"), events, Places::default()).unwrap();
     Started { directory, api, requests }
 }
 
@@ -280,11 +280,11 @@ fn the_socket_of_a_living_daemon_is_refused_and_that_of_a_dead_one_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("raisd.sock");
     let other = StdListener::bind(&path).unwrap();
-    let error = Api::start(&path, events().1).unwrap_err();
+    let error = Api::start(&path, events().1, Places::default()).unwrap_err();
     assert!(matches!(error, ApiError::Living { .. }), "{error}");
     assert!(error.to_string().contains("another raisd answers on"), "{error}");
     drop(other);
-    let (api, _requests) = Api::start(&path, events().1).unwrap();
+    let (api, _requests) = Api::start(&path, events().1, Places::default()).unwrap();
     assert!(StdStream::connect(api.path()).is_ok());
 }
 
@@ -293,7 +293,7 @@ fn what_is_not_a_socket_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("raisd.sock");
     std::fs::write(&path, "precious").unwrap();
-    assert!(matches!(Api::start(&path, events().1), Err(ApiError::NotASocket { .. })));
+    assert!(matches!(Api::start(&path, events().1, Places::default()), Err(ApiError::NotASocket { .. })));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -310,15 +310,15 @@ fn a_socket_that_took_the_place_of_ours_is_left_alone() {
 #[test]
 fn the_directory_of_the_socket_is_made_but_not_a_whole_tree() {
     let directory = tempfile::tempdir().unwrap();
-    assert!(Api::start(&directory.path().join("raisd/raisd.sock"), events().1).is_ok());
-    let error = Api::start(&directory.path().join("no/such/raisd.sock"), events().1).unwrap_err();
+    assert!(Api::start(&directory.path().join("raisd/raisd.sock"), events().1, Places::default()).is_ok());
+    let error = Api::start(&directory.path().join("no/such/raisd.sock"), events().1, Places::default()).unwrap_err();
     assert!(error.to_string().contains("the directory must exist"), "{error}");
 }
 
 #[test]
 fn a_path_beyond_the_limit_of_sockets_is_refused_with_the_limit() {
     let directory = tempfile::tempdir().unwrap();
-    let error = Api::start(&directory.path().join("x".repeat(108)), events().1).unwrap_err();
+    let error = Api::start(&directory.path().join("x".repeat(108)), events().1, Places::default()).unwrap_err();
     assert!(error.to_string().contains("at most 107 bytes"), "{error}");
 }
 

@@ -43,12 +43,14 @@ pub(crate) struct HttpProbe {
     connector: Connector,
     tls: Option<Tls>,
     leftover: Option<Leftover>,
+    /// The URL without its query, which may hold a password: what fails is logged, recorded and shown.
+    shown: String,
 }
 
 impl HttpProbe {
     /// Takes the URL apart.
     pub(crate) fn new(test: HttpTest) -> Result<Self, String> {
-        let malformed = || format!("{:?} is not of the form http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH", test.url);
+        let malformed = || "its url is not of the form http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, without a user".to_owned();
         let uri: Uri = test.url.parse().map_err(|_| malformed())?;
         let authority = uri.authority().ok_or_else(malformed)?;
         if authority.as_str().contains('@') {
@@ -70,6 +72,7 @@ impl HttpProbe {
             connector: Connector::new(&address, test.source)?,
             tls,
             leftover: None,
+            shown: test.url.split_once('?').map_or_else(|| test.url.clone(), |(place, _)| format!("{place}?…")),
             test,
         })
     }
@@ -102,7 +105,7 @@ impl HttpProbe {
 
     async fn judge(&mut self) -> Result<(), String> {
         let got = self.get().await;
-        let url = &self.test.url;
+        let url = &self.shown;
         let (status, leftover) = got.map_err(|why| format!("{url}: {why}"))?;
         let leftover = self.leftover.insert(leftover);
         let passes =

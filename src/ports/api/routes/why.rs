@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::super::call::{ANSWER_TIME_MAX, TEXT_BYTES_MAX};
+use super::super::call::{ANSWER_TIME_MAX, PLACES_PATH, TEXT_BYTES_MAX};
 use super::{Daemon, Failure, json};
 use crate::node::event::{Answer, Request};
 
@@ -28,10 +28,9 @@ pub(super) async fn explain(State(daemon): State<Daemon>, question: Result<Query
         return Err(Failure::Body { wrong, expected: EXPECTED });
     }
     if question.at.is_some() {
-        // A recorder on disk would be asked here for the tables of that time.
-        let why = "only the present can be explained: this version has no flight recorder that keeps the past; \
-                   `raisctl events --since` shows what is still in memory";
-        return Err(Failure::Refused(why.to_owned()));
+        // Going through a recording takes a second of a processor, which a running daemon has not.
+        let why = format!("the daemon explains the present only; `raisctl explain --at` reads its recordings, where {PLACES_PATH} says");
+        return Err(Failure::Refused(why));
     }
     match daemon.ask(Request::Explain { group: question.group, subject: question.subject }, ANSWER_TIME_MAX).await? {
         Answer::Explained(explanation) => Ok(json(StatusCode::OK, &explanation)),
