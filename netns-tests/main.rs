@@ -6,10 +6,11 @@
 //!
 //! `cargo test --test netns -- NAME` runs one; `--list` lists them; the logs of the daemons are left in `target/netns/STORY/`.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::process::ExitCode;
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Failed, Trial};
 use raisd::demo::lab::{self, Entered};
 
 use crate::story::Stories;
@@ -126,6 +127,22 @@ fn enter_and_run(mut arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         two_groups::trials(&stories),
         vanish::trials(&stories),
     ];
-    let trials = trials.into_iter().flatten().collect();
+    let mut trials: Vec<Trial> = trials.into_iter().flatten().collect();
+    let names: BTreeSet<String> = trials.iter().map(|trial| trial.name().to_owned()).collect();
+    trials.push(Trial::test("the_page_on_safety_names_stories_that_are_there", move || check_page(&names)));
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+/// Whoever reads that a promise is shown by a story finds the story, and its twin.
+fn check_page(names: &BTreeSet<String>) -> Result<(), Failed> {
+    const PAGE: &str = include_str!("../docs/safety.md");
+    let spans = PAGE.split('`').skip(1).step_by(2);
+    let quoted: Vec<&str> = spans.filter_map(|span| span.strip_prefix("netns: ")).filter(|name| *name != "NAME").collect();
+    let is_there = |name: &str| names.contains(name) && (names.contains(&format!("{name}_twin")) || name.starts_with("symptoms_"));
+    let missing: Vec<&str> = quoted.iter().copied().filter(|name| !is_there(name)).collect();
+    match (quoted.len() > 20, missing.as_slice()) {
+        (true, []) => Ok(()),
+        (true, missing) => Err(format!("docs/safety.md names stories that are not there, or have no twin: {missing:?}").into()),
+        (false, _) => Err(format!("docs/safety.md names hardly any story: {quoted:?}").into()),
+    }
 }

@@ -35,6 +35,9 @@ use crate::types::policy::{GroupPolicy, NodePolicy};
 use crate::types::time::Time;
 use crate::types::view::{SelfView, View};
 
+/// The shortest heartbeat of any configuration: whoever was called less than this ago has missed none.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
+
 /// What a start of the daemon brings along.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Start {
@@ -300,6 +303,9 @@ impl Node {
 
     /// Whoever was not listening must not count what it missed as silence. What was late before the last call is excused.
     fn notice_stall(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if now.since(self.last) <= HEARTBEAT_MIN {
+            return;
+        }
         let Some(deadline) = self.deadline() else { return };
         let late = now.since(deadline.max(self.last));
         let grace = self.monitors.values().map(Monitor::beat_length).min().unwrap_or(Duration::ZERO);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use raisd::node::action::Report;
 use raisd::node::event::{Event, KernelChange};
+use raisd::types::host::Role;
 
 use crate::machine::Disk;
 use crate::setup::{HEARTBEAT, HOME, TIMEOUT, address, ms, policy, pool, secs, with_scripts};
@@ -189,6 +190,19 @@ fn the_daemon_of_the_lowest_id_restarts_over_its_own_leftovers() {
         world.run_for(secs(3));
         world.assert_served(&HOME);
     }
+}
+
+#[test]
+fn what_a_killed_daemon_left_goes_off_when_it_starts_again_although_another_serves_it() {
+    let mut world = pool(19);
+    world.boot_all();
+    world.run_for(secs(4));
+    world.kill(2);
+    world.run_until("the spare has it too", TIMEOUT + ms(20), |world| world.holders(address(2)) == [2, 4]);
+    // It may not serve: nothing but its own start takes the leftover off.
+    world.machine(2).policy.groups[0].role = Role::Observer;
+    world.boot(2);
+    world.run_until("it is off before anything is heard", ms(5), |world| world.holders(address(2)) == [4]);
 }
 
 #[test]

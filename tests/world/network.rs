@@ -9,6 +9,8 @@ use raisd::node::event::{Arrival, Event, GroupIndex, Heard, Way};
 use raisd::types::host::{HostId, Sequence};
 use raisd::types::message::{Message, MessageKind, Record, Sender};
 use raisd::types::time::Time;
+use raisd::wire::Outbound;
+use raisd::wire::seal::Protection;
 
 use crate::datagrams;
 use crate::machine::{Machine, Number};
@@ -39,6 +41,9 @@ pub(crate) struct Weather {
     /// A datagram carries about so many list members; 0: as many as fit.
     pub(crate) members_max: usize,
 }
+
+/// While somebody watches, one message of so many of a host is made into bytes.
+const PACKED_OF: u64 = 64;
 
 const DELAY: Duration = Duration::from_micros(150);
 
@@ -122,6 +127,7 @@ impl World {
             .any(|record| matches!(record, Record::Head(head) if head.id == sender.host && head.sequence == Sequence::FAREWELL));
         let listeners = self.listeners(from, &group);
         let destinations = self.unicast_destinations(unicast);
+        self.pack_now_and_then(from, &sender, &group, &message);
         let datagrams = datagrams::pack(message.records, self.weather.members_max);
         if self.watched.is_some() {
             let members_max = datagrams.iter().map(|records| datagrams::weigh_all(records)).max().unwrap_or_default();
@@ -152,6 +158,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What the wire makes of a message, of one in many: bytes are dear.
+    fn pack_now_and_then(&mut self, from: Number, sender: &Sender, group: &str, message: &Message) {
+        if self.watched.is_none() || !self.machines[&from].infos_sent.is_multiple_of(PACKED_OF) {
+            return;
+        }
+        let mut outbound = Outbound::new(group, &Protection::Insecure, sender.host, sender.boot).expect("a group name of a few bytes");
+        let packed = outbound.pack(message).unwrap_or_else(|fault| panic!("h{from} sends what cannot be packed: {fault}"));
+        let bytes_max = packed.iter().map(Vec::len).max().unwrap_or_default();
+        self.note(from, What::Packed { bytes_max });
     }
 
     /// The machines that listen at the group address of a group.

@@ -32,6 +32,8 @@ pub(crate) enum What {
     Announced { address: IpAddr, is_on: bool },
     /// A message went out, in so many datagrams, of which the longest has so many list members.
     Sent { kind: MessageKind, datagrams: usize, members_max: usize },
+    /// What went out, as bytes: the longest datagram.
+    Packed { bytes_max: usize },
     /// The name server answers from another list.
     Answers { boot: BootId, serial: u32, advertised: Vec<IpAddr> },
     /// The daemon wrote a line.
@@ -42,7 +44,7 @@ pub(crate) enum What {
     CameByUnicast,
     /// The head of a host whose datagrams do not arrive.
     HeardOf,
-    /// The kernel answered a change that the daemon had thought better of.
+    /// A kernel or a script answered while the daemon did not read, or after it had thought better of it.
     LateAnswer,
     /// So many datagrams that had waited were handled at once.
     CaughtUp { datagrams: usize },

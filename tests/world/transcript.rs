@@ -15,16 +15,25 @@ pub(crate) struct Transcript {
     lines: VecDeque<(Time, Number, String)>,
     /// Also every `info` (variable `POOL_INFOS`).
     infos: bool,
+    /// Nothing is written otherwise, nor put into words.
+    is_kept: bool,
 }
 
 const LINES_MAX: usize = 3000;
 
 impl Transcript {
     pub(crate) fn new() -> Self {
-        Self { lines: VecDeque::new(), infos: std::env::var_os("POOL_INFOS").is_some() }
+        Self { lines: VecDeque::new(), infos: std::env::var_os("POOL_INFOS").is_some(), is_kept: true }
+    }
+
+    pub(crate) fn keep(&mut self, is_kept: bool) {
+        self.is_kept = is_kept;
     }
 
     pub(crate) fn say(&mut self, now: Time, host: Number, text: String) {
+        if !self.is_kept {
+            return;
+        }
         if self.lines.len() >= LINES_MAX {
             self.lines.pop_front();
         }
@@ -32,6 +41,9 @@ impl Transcript {
     }
 
     pub(crate) fn event(&mut self, now: Time, host: Number, event: &Event) {
+        if !self.is_kept {
+            return;
+        }
         match event {
             Event::Timeout => {}
             Event::Heard(heard) if self.infos => {
@@ -50,6 +62,9 @@ impl Transcript {
     }
 
     pub(crate) fn action(&mut self, now: Time, host: Number, action: &Action) {
+        if !self.is_kept {
+            return;
+        }
         let text = match action {
             Action::Send { message, .. } => match message.kind {
                 MessageKind::Info if !self.infos => return,

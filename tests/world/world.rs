@@ -287,6 +287,8 @@ impl World {
     pub(crate) fn power_off(&mut self, number: Number) {
         self.transcript.say(self.now, number, "=== loses power".to_owned());
         self.end(number);
+        // Nobody does what was asked of the kernel.
+        self.machine(number).boot = BootId([0; 16]);
         for address in std::mem::take(&mut self.machine(number).interface).into_keys() {
             self.note(number, What::Off { address: address.address });
             self.count_doubles(address.address);
@@ -345,9 +347,10 @@ impl World {
         }
     }
 
-    /// Something happens to a node at once.
+    /// Something happens to a node at once, or, if it hangs, when it goes on.
     pub(crate) fn tell(&mut self, number: Number, event: Event) {
-        self.handle(number, event);
+        let boot = self.machine(number).boot;
+        self.arrive_at(number, Due::Event { to: number, boot, event });
     }
 
     pub(crate) fn ask(&mut self, number: Number, request: Request) -> Token {
@@ -482,6 +485,9 @@ impl World {
     pub(crate) fn arrive_at(&mut self, to: Number, due: Due) {
         let thaws = self.thaws(to);
         if thaws > self.now {
+            if matches!(due, Due::Event { event: Event::Finished { .. }, .. }) {
+                self.note(to, What::LateAnswer);
+            }
             match self.machine(to).waking {
                 Waking::OneByOne => self.enqueue(thaws.since(self.now), due),
                 Waking::AtOnce { .. } => self.machine(to).waiting.push(due),

@@ -212,3 +212,6 @@ fn is_answered(host: &Host, item: &Item, pending: &Pending) -> bool {
         CommandKind::Release => host.whole && !held.is_some_and(|held| held.state == ItemState::Online && held.epoch == pending.epoch),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -615,3 +615,6 @@ fn placement_facts(head: &HostHead) -> impl PartialEq + use<> {
         (head.version, head.load, head.capacity, head.incarnation, head.database, head.frozen.is_some()),
     )
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -58,6 +58,8 @@ pub(crate) struct Host {
     /// How long it may be unheard before it is silent: the group's `timeout` when it was heard, or its own if it went by a
     /// longer one. A timeout that becomes longer afterwards does not make it live any longer.
     pub(super) patience: Duration,
+    /// What its head says that it goes by, within the bounds of any configuration.
+    pub(super) ruling: Ruling,
 }
 
 /// Whether a host counts as live.
@@ -75,6 +77,7 @@ impl Host {
     pub(super) fn new(now: Time, head: HostHead, timeout: Duration) -> Self {
         Self {
             patience: timeout.max(ruling(&head).timeout),
+            ruling: ruling(&head),
             heard_at: now.minus(head.age),
             known_since: now,
             is_late: false,
@@ -134,7 +137,7 @@ impl Host {
 
     /// What it says that it goes by, within the bounds of any configuration.
     pub(crate) fn ruling(&self) -> Ruling {
-        ruling(&self.head)
+        self.ruling
     }
 
     /// How much longer it is not to be given `item`.
@@ -149,8 +152,9 @@ impl Host {
 
     /// Takes a head of the same boot that is not older than the known one.
     pub(super) fn take_head(&mut self, now: Time, head: HostHead, timeout: Duration) {
+        self.ruling = ruling(&head);
         if head.sequence != self.head.sequence {
-            self.patience = timeout.max(ruling(&head).timeout);
+            self.patience = timeout.max(self.ruling.timeout);
         }
         let left_owner = now.minus(head.age);
         // Only a greater sequence makes an entry younger; at equal sequence the older age wins.
