@@ -65,7 +65,7 @@ impl Settled {
 
     /// The pool when it has been told this, and some time has passed.
     fn after(&self, bytes: &[u8]) -> World {
-        let mut world = self.world.copy();
+        let mut world = self.world.clone();
         let mut rest = bytes;
         let mut inbound: Vec<Inbound> = (0..3).map(|_| Inbound::new(GROUP, &protection()).unwrap()).collect();
         for round in 0..MESSAGES_MAX {
@@ -171,7 +171,7 @@ fn tell(world: &mut World, settled: &Settled, inbound: &mut [Inbound], round: u6
 /// What hosts said a moment later, told again and in other names; the same in the name of a host that does not exist; and drawn ones.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = with_settled(|settled| {
-        let mut world = settled.world.copy();
+        let mut world = settled.world.clone();
         world.capture = Some(Vec::new());
         world.power_off(2);
         world.run_for(secs(3));

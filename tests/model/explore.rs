@@ -38,7 +38,7 @@ pub(crate) struct Explored {
 #[derive(Debug)]
 struct Way {
     choice: Choice,
-    before: Option<Arc<Way>>,
+    before: Option<Arc<Self>>,
 }
 
 fn choices(way: &Option<Arc<Way>>) -> Vec<Choice> {

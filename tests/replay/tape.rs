@@ -51,7 +51,7 @@ impl Deck {
     pub(crate) fn record(world: &mut World, calls_max: u64) -> Self {
         let deck = Self::default();
         deck.0.borrow_mut().calls_max = calls_max;
-        world.recorder = Some(Box::new(deck.clone()));
+        world.recorder.0 = Some(Box::new(deck.clone()));
         deck
     }
 
