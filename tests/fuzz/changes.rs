@@ -38,7 +38,7 @@ impl Changes {
 
     fn change(&mut self, input: &mut Vec<u8>, corpus: &[Vec<u8>]) {
         let at = self.below(input.len() + 1);
-        let longest = if self.draw() % 4 == 0 { input.len() } else { 8 };
+        let longest = if self.draw().is_multiple_of(4) { input.len() } else { 8 };
         let length = 1 + self.below(longest);
         let end = (at + length).min(input.len());
         match self.below(8) {
@@ -54,8 +54,11 @@ impl Changes {
             2 => {
                 let edge = EDGES[self.below(EDGES.len())];
                 let width = [1, 2, 4, 8][self.below(4)];
-                let bytes =
-                    if self.draw() % 2 == 0 { edge.to_be_bytes()[8 - width..].to_vec() } else { edge.to_le_bytes()[..width].to_vec() };
+                let bytes = if self.draw().is_multiple_of(2) {
+                    edge.to_be_bytes()[8 - width..].to_vec()
+                } else {
+                    edge.to_le_bytes()[..width].to_vec()
+                };
                 input.splice(at..(at + width).min(input.len()), bytes);
             }
             3 => {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use arbitrary::Unstructured;
 use raisd::node::event::{Arrival, Event, GroupIndex, Heard, Way};
-use raisd::types::host::Incarnation;
-use raisd::types::message::{Message, MessageKind, Sender};
+use raisd::types::host::{HostHead, Incarnation};
+use raisd::types::message::{HearingRecord, Message, MessageKind, Record, Sender};
 use raisd::types::policy::NodePolicy;
 use raisd::wire::{Inbound, Outbound};
 
@@ -76,7 +76,7 @@ impl Settled {
             tell(&mut world, self, &mut inbound, round as u64, who, how, says);
             world.run_for([Duration::ZERO, ms(20), ms(300), TIMEOUT][usize::from(how >> 6)]);
         }
-        world.run_for(TIMEOUT * 3);
+        world.run_for(TIMEOUT * 2);
         world
     }
 }
@@ -168,7 +168,7 @@ fn tell(world: &mut World, settled: &Settled, inbound: &mut [Inbound], round: u6
     }
 }
 
-/// What hosts said a moment later, told again and in other names, and drawn ones.
+/// What hosts said a moment later, told again and in other names; the same in the name of a host that does not exist; and drawn ones.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = with_settled(|settled| {
         let mut world = settled.world.clone();
@@ -177,33 +177,56 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         world.run_for(secs(3));
         let captured = world.capture.take().unwrap();
         let mut seeds = Vec::new();
-        for (index, datagram) in captured.iter().enumerate().step_by(9) {
-            let mut out = Outbound::new(GROUP, &protection(), datagram.sender.host, datagram.sender.boot).unwrap();
+        for datagram in captured.iter().step_by(7) {
             let message = Message { kind: datagram.kind, incarnation: datagram.sender.incarnation, records: datagram.records.to_vec() };
-            let place = settled.known.boots.iter().position(|boot| *boot == datagram.sender.boot).unwrap();
-            for packed in out.pack(&message).unwrap() {
-                let says = body(&packed);
-                for to in 0..3 {
-                    // `who` names host and boot by remainders: the first that gives the sender of this datagram.
-                    let fits = |who: &u8| who % 3 == to && usize::from(who / 3) % 4 == place && usize::from(who / 16) % 4 == place;
-                    let who = (0..=u8::MAX).find(fits).unwrap_or(to);
-                    let length = u16::try_from(says.len()).unwrap().to_be_bytes();
-                    seeds.push([&[who, (index as u8 & 3) << 6 | packed[6] << 3][..], &length, &says].concat());
+            let boots = &settled.known.boots;
+            let place = boots.iter().position(|boot| *boot == datagram.sender.boot).unwrap();
+            seeds.extend((0..3).flat_map(|to| said(to, place, &datagram.sender, &message)));
+            let (stranger, last) = (host(STRANGER), boots.len() - 1);
+            let rename = |record: &Record| match record {
+                Record::Head(head) if head.id == datagram.sender.host => {
+                    Some(Record::Head(Box::new(HostHead { id: stranger, boot: boots[last], ..(**head).clone() })))
                 }
-            }
+                // Whom it hears is what proves that it is there.
+                Record::Hearing(hearing) if hearing.by == datagram.sender.host => {
+                    Some(Record::Hearing(HearingRecord { by: stranger, boot: boots[last], ..hearing.clone() }))
+                }
+                Record::Head(_)
+                | Record::Hearing(_)
+                | Record::Detail(_)
+                | Record::Items(_)
+                | Record::Addresses(_)
+                | Record::Zone(_)
+                | Record::Command(_)
+                | Record::Wish(_)
+                | Record::Verdict(_)
+                | Record::Freeze(_) => None,
+            };
+            let records: Vec<Record> = message.records.iter().filter_map(rename).collect();
+            let sender = Sender { host: stranger, boot: boots[last], ..datagram.sender };
+            seeds.extend((0..3).flat_map(|to| said(to, last, &sender, &Message { records: records.clone(), ..message.clone() })));
         }
         seeds
     });
-    let drawn: Vec<Vec<u8>> = (0..24_u32)
-        .map(|round| {
-            let noise = |at: u32| (at.wrapping_mul(2_654_435_761).wrapping_add(round.wrapping_mul(40_503)) >> 11).to_le_bytes()[0];
-            (0..6)
-                .flat_map(|part| {
-                    [noise(part), noise(part + 9) | 2, 0, 120].into_iter().chain((0..120).map(move |at| noise(at + part * 131)))
-                })
-                .collect()
-        })
-        .collect();
+    let drawn = (0..24_u32).map(|round| {
+        let noise = move |at: u32| (at.wrapping_mul(2_654_435_761).wrapping_add(round.wrapping_mul(40_503)) >> 11).to_le_bytes()[0];
+        let part =
+            move |part: u32| [noise(part), noise(part + 9) | 2, 0, 120].into_iter().chain((0..120).map(move |at| noise(at + part * 131)));
+        (0..6).flat_map(part).collect()
+    });
     seeds.extend(drawn);
     seeds
+}
+
+/// This message as an input: to this host of three, in the name that is the `place`th known.
+fn said(to: u8, place: usize, sender: &Sender, message: &Message) -> Vec<Vec<u8>> {
+    let mut out = Outbound::new(GROUP, &protection(), sender.host, sender.boot).unwrap();
+    let input = |packed: Vec<u8>| {
+        let says = body(&packed);
+        // `who` names host and boot by remainders.
+        let fits = |who: &u8| who % 3 == to && usize::from(who / 3) % 4 == place && usize::from(who / 16) % 4 == place;
+        let who = (0..=u8::MAX).find(fits).expect("each host and boot has a place");
+        [&[who, packed[6] << 3][..], &u16::try_from(says.len()).unwrap().to_be_bytes(), &says].concat()
+    };
+    out.pack(message).unwrap().into_iter().map(input).collect()
 }

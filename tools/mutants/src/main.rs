@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -46,6 +47,9 @@ struct Arguments {
     /// Writes what survives into the list, for reasons to be added, and takes out what is caught.
     #[arg(long)]
     write: bool,
+    /// Leaves out tests that take longer than so many seconds by themselves: a survivor runs all that come by it.
+    #[arg(long, default_value_t = 60)]
+    longest: u64,
     /// So many tests at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -70,7 +74,7 @@ fn main() -> Result<ExitCode> {
         println!("{} mutants, some of which may not compile", wanted.len());
         return Ok(ExitCode::SUCCESS);
     }
-    let tests = Tests::look(&project, arguments.jobs)?;
+    let tests = Tests::look(&project, arguments.jobs, Duration::from_secs(arguments.longest))?;
     eprintln!("{} mutants of {}, {} tests; {} do not compile", wanted.len(), project.mutants.len(), tests.len(), project.unviable);
     let list = List::read(&arguments.root.join("tests/mutants/survivors.txt"))?;
     let mut failures = 0;

@@ -61,15 +61,16 @@ pub struct Tests<'a> {
 }
 
 impl<'a> Tests<'a> {
-    /// Runs every test by itself.
+    /// Runs every test by itself; those that take longer than `longest` are not used further.
     ///
     /// # Errors
     /// One fails, or a program cannot be run.
-    pub fn look(project: &'a Project, jobs: usize) -> Result<Self> {
+    pub fn look(project: &'a Project, jobs: usize, longest: Duration) -> Result<Self> {
         let mut tests = Vec::new();
         for (program, path) in project.programs.iter().enumerate() {
             tests.extend(look_at(project, program, path, jobs)?);
         }
+        tests.retain(|test| test.takes <= longest);
         tests.sort_by_key(|test| test.takes);
         let hints = project.scratch().join("hints.json");
         let known: BTreeMap<String, String> =
