@@ -9,7 +9,7 @@ use raisd::node::event::Mark;
 use raisd::types::host::{Duty, Role};
 use raisd::types::item::{Epoch, Item};
 use raisd::types::message::CommandKind;
-use raisd::types::policy::Failback;
+use raisd::types::policy::{Failback, WhenEmpty};
 use raisd::types::time::Time;
 
 use crate::machine::Number;
@@ -71,6 +71,7 @@ pub(crate) struct Truth {
     /// The longest that scripts of one handover may take; zero without scripts.
     pub(crate) script_timeout: Duration,
     pub(crate) failback: Failback,
+    pub(crate) when_empty: WhenEmpty,
     pub(crate) hosts: BTreeMap<Number, HostTruth>,
     /// Who has each address on its interface, and whose it is.
     pub(crate) on: BTreeMap<IpAddr, BTreeMap<Number, Mark>>,
@@ -87,6 +88,8 @@ pub(crate) struct Truth {
     pub(crate) forgetful: bool,
     /// Who has declared an address expired, in which life.
     pub(crate) expired: BTreeMap<IpAddr, Vec<(Number, u32)>>,
+    /// Addresses that anybody has ever declared expired.
+    pub(crate) was_expired: BTreeSet<IpAddr>,
     /// How often each host has taken each address: an upper bound of its returns.
     pub(crate) returns: BTreeMap<(Number, IpAddr), u32>,
     pub(crate) situations: Situations,
@@ -118,6 +121,7 @@ impl Truth {
             timeout: setting.timeout,
             script_timeout: if setting.scripts { setting.script_timeout } else { Duration::ZERO },
             failback: setting.failback,
+            when_empty: setting.when_empty,
             hosts: setting.members.iter().map(|member| (member.number, host(member))).collect(),
             on: BTreeMap::new(),
             calm_since: Time::START,
@@ -127,6 +131,7 @@ impl Truth {
             taken_out: BTreeSet::new(),
             forgetful: false,
             expired: BTreeMap::new(),
+            was_expired: BTreeSet::new(),
             returns: BTreeMap::new(),
             situations: Situations::default(),
             back_offs: BTreeMap::new(),
@@ -173,6 +178,10 @@ impl Truth {
         if let Some(host) = self.hosts.get_mut(&number) {
             (host.runs, host.life) = (true, host.life + 1);
             host.hangs_until = Time::START;
+            // A live host that prefers it brings it back.
+            for address in &host.preferred {
+                self.expired.remove(address);
+            }
         }
         // What a daemon remembers of failures ends with it.
         self.back_offs.retain(|(host, _), _| *host != number);
@@ -195,6 +204,7 @@ impl Truth {
             }
             Report::Expired { item: Item::Address(address), .. } => {
                 let life = self.hosts.get(&host).map_or(0, |known| known.life);
+                self.was_expired.insert(*address);
                 self.expired.entry(*address).or_default().push((host, life));
             }
             _ => {}

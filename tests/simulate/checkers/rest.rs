@@ -44,7 +44,7 @@ fn is_expired(truth: &Truth, address: IpAddr) -> bool {
 fn judge_unserved(now: Time, truth: &Truth, address: IpAddr) -> Judgement {
     // Nobody need remember it who lost his memory, or who was told to forget it.
     let is_known =
-        truth.is_configured(address) || !(truth.forgetful || truth.expired.contains_key(&address) || truth.was_taken_out(address));
+        truth.is_configured(address) || !(truth.forgetful || truth.was_expired.contains(&address) || truth.was_taken_out(address));
     let takers = truth.takers(now, address);
     // Who can be told to take it may be in back-off with a leader that nobody sees; then another takes it.
     if is_known && !takers.is_empty() && truth.was_served(address) {

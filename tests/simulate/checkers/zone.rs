@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use raisd::types::host::{BootId, Duty};
+use raisd::types::policy::WhenEmpty;
 
 use super::{Judgement, object};
 use crate::machine::Number;
@@ -66,7 +67,11 @@ impl Zone {
                 expected.extend(host.preferred.iter().filter(|address| truth.holders(**address) == [*number]));
             }
         }
+        if expected.is_empty() && truth.when_empty == WhenEmpty::All {
+            expected.extend(truth.hosts.values().filter(|host| host.runs).flat_map(|host| &host.preferred));
+        }
         expected.sort_unstable();
+        expected.dedup();
         if expected != told_first.advertised {
             return object("zone", format!("all answer {:?}; at home and well are {expected:?}", told_first.advertised));
         }

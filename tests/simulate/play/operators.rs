@@ -80,7 +80,10 @@ impl Play<'_> {
         }
         match edit {
             Edit::Adds(address) if known.preferred.contains(&address) || known.floating.contains(&address) => return false,
-            Edit::Adds(address) => known.preferred.push(address),
+            Edit::Adds(address) => {
+                known.preferred.push(address);
+                self.truth.expired.remove(&address);
+            }
             Edit::TakesOut(address) => {
                 // Of whoever prefers it.
                 let home = self.truth.hosts.iter_mut().find(|(_, known)| known.clone_of.is_none() && known.preferred.contains(&address));
