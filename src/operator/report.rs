@@ -1,7 +1,7 @@
 //! `raisctl report`: one archive for a bug report, without secrets.
 //!
 //! Owns the list of parts and the archive. Changes nothing on the host, and needs no daemon: what cannot be had is named with
-//! its reason in `left-out.txt`. Every text goes through [`secrets`]; a recording that holds a key is left out. Called by
+//! its reason in `left-out.txt`. Every text goes through `secrets.rs`; a recording that holds a key is left out. Called by
 //! `bin/raisctl.rs`.
 
 mod archive;

@@ -1,7 +1,7 @@
 //! One frame: length, checksum and bytes; what the bytes say.
 //!
 //! Owns the layout and [`FORMAT`]. Writers encode from references, so that nothing is copied on the way of a running daemon;
-//! [`Frame`] and [`FrameRef`] are the same bytes. Called by `segment.rs` and by whoever records.
+//! `Frame` and `FrameRef` are the same bytes. Called by `segment.rs` and by whoever records.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;

@@ -6,7 +6,7 @@
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// No frames pack better than this; what says so is not from a recorder, and is to fill the reader's memory.
-const RATIO_MAX: usize = 256;
+const RATIO_MAX: usize = 128;
 
 /// For segments with little in them.
 const UNPACKED_MIN: usize = 1024 * 1024;
@@ -39,11 +39,12 @@ impl Packer {
             let taken = usize::try_from(self.0.total_in() - begin).unwrap_or(usize::MAX);
             let left = frames.get(taken..).unwrap_or_default();
             self.0.compress_vec(left, &mut packed, FlushCompress::Sync)?;
-            // Room that is left says that everything is out.
-            if packed.len() < packed.capacity() {
+            if packed.len() == packed.capacity() {
+                packed.reserve(packed.capacity().max(64));
+            } else if self.0.total_in() - begin >= frames.len() as u64 {
+                // Everything is in, and room that is left says that everything is out.
                 return Ok(packed);
             }
-            packed.reserve(packed.capacity().max(64));
         }
     }
 }
@@ -64,17 +65,20 @@ pub(super) fn unpack(packed: &[u8]) -> Unpacked {
     loop {
         let taken = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
         let left = packed.get(taken..).unwrap_or_default();
+        let before = (stream.total_in(), stream.total_out());
         match stream.decompress_vec(left, &mut frames, FlushDecompress::Sync) {
             // A recorder never ends a stream: what comes next can always be added.
             Ok(Status::StreamEnd) => return Unpacked { frames, fault: Some("it says that it ends here: the file is damaged".to_owned()) },
             Ok(Status::Ok | Status::BufError) => {
-                if frames.len() < frames.capacity() {
-                    return Unpacked { frames, fault: None };
-                }
                 if frames.len() >= most {
                     return Unpacked { frames, fault: Some("it unpacks to more than any recording does".to_owned()) };
                 }
-                frames.reserve(frames.capacity().max(64));
+                if frames.len() == frames.capacity() {
+                    frames.reserve(frames.capacity().max(64));
+                } else if before == (stream.total_in(), stream.total_out()) {
+                    // There is room, and nothing comes: this is all.
+                    return Unpacked { frames, fault: None };
+                }
             }
             Err(error) => return Unpacked { frames, fault: Some(format!("it cannot be unpacked ({error}): the file is damaged here")) },
         }
@@ -119,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_stream_that_would_fill_the_memory_is_cut_off() {
-        let mut packer = Packer::default();
+        // As well as the form allows it, a thousand to one.
+        let mut packer = Packer(Compress::new(Compression::best(), false));
         let zeros = vec![0; 64 * 1024 * 1024];
         let unpacked = unpack(&packer.pack(&zeros).unwrap());
         assert!(unpacked.fault.is_some() && unpacked.frames.len() < zeros.len());

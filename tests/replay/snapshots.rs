@@ -109,11 +109,11 @@ fn random(seed: u64, calls_max: u64) -> Deck {
 #[test]
 fn a_replay_says_what_was_said_whatever_happened() {
     let mut all = Score::default();
-    for seed in 0..4 {
+    for seed in 0..3 {
         let score = judge(&random(seed, 0).recordings());
         (all.calls, all.acquired) = (all.calls + score.calls, all.acquired + score.acquired);
     }
-    assert!(all.calls > 4_000 && all.acquired > 20, "{all:?}");
+    assert!(all.calls > 3_000 && all.acquired > 15, "{all:?}");
 }
 
 #[test]

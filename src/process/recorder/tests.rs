@@ -72,13 +72,23 @@ impl Recorded {
     /// So many calls with a kibibyte each.
     fn talk(&mut self, calls: usize) {
         for number in 0..calls {
-            self.call(Event::Tested { test: "web".to_owned(), result: TestResult::Failed { why: format!("{number:01000}") } });
+            self.call(Event::Tested { test: "web".to_owned(), result: TestResult::Failed { why: noise(number) } });
             // The loop of a real daemon does not outrun the disk for long.
             while self.recorder.shared.queued.load(Ordering::Relaxed) > self.recorder.queue_max() / 2 {
                 std::thread::yield_now();
             }
         }
     }
+}
+
+/// A thousand letters that do not pack well.
+fn noise(seed: usize) -> String {
+    let mut random = u64::try_from(seed).unwrap() + 1;
+    let mut letter = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + random.to_be_bytes()[0] % 64)
+    };
+    (0..1000).map(|_| letter()).collect()
 }
 
 fn sizes(state_dir: &Path) -> Vec<u64> {
