@@ -9,7 +9,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use libtest_mimic::Trial;
 use raisd::demo::lab;
@@ -18,6 +18,7 @@ use raisd::node::action::Action;
 use raisd::node::event::{Event, Outcome as Ended};
 use raisd::recording::Origin;
 use raisd::recording::frame::{frame_of_opening, prefix};
+use raisd::recording::packing::Packer;
 use raisd::recording::pen::Pen;
 use raisd::recording::replay::{Recording, Step};
 use raisd::recording::segment::Segment;
@@ -56,7 +57,7 @@ enum Alteration {
     Action,
     /// The kernel is said to have refused it.
     Event,
-    /// One bit, as a disk loses it.
+    /// Sixteen bytes, as a disk loses them.
     Byte,
 }
 
@@ -76,7 +77,7 @@ fn live(pool: &mut Pool, kernel: &Kernel) -> Outcome<u8> {
     pool.start_all()?;
     wait_own(kernel, &[1, 2, 3])?;
     pool.power_off(VICTIM)?;
-    let heir = wait_heir(kernel, service(VICTIM))?;
+    let heir = wait_heir(kernel, service(VICTIM), VICTIM)?;
     pool.kill(KILLED)?;
     pool.start(KILLED)?;
     // Its start takes leftovers off, and then it gets its own back.
@@ -84,9 +85,9 @@ fn live(pool: &mut Pool, kernel: &Kernel) -> Outcome<u8> {
     Ok(heir)
 }
 
-/// Who has the address of the victim.
-fn wait_heir(kernel: &Kernel, address: IpAddr) -> Outcome<u8> {
-    let heir = poll_until(within(LONG), || Ok(kernel.holders(address)?.into_iter().find(|host| *host != VICTIM)))?;
+/// Who has an address that another host had.
+fn wait_heir(kernel: &Kernel, address: IpAddr, had: u8) -> Outcome<u8> {
+    let heir = poll_until(within(LONG), || Ok(kernel.holders(address)?.into_iter().find(|host| *host != had)))?;
     heir.ok_or_else(|| Verdict::new(Finding::Unserved, format!("{address} after its host vanished")).into())
 }
 
@@ -124,7 +125,7 @@ fn alter(directory: &Path, address: IpAddr, alteration: Alteration) -> Outcome {
         Alteration::Byte => {
             let mut altered = bytes;
             let middle = altered.len() / 2;
-            altered[middle] ^= 1;
+            altered.iter_mut().skip(middle).take(16).for_each(|byte| *byte ^= 0xff);
             altered
         }
         Alteration::Action | Alteration::Event => retold(&bytes, address, alteration)?,
@@ -133,19 +134,19 @@ fn alter(directory: &Path, address: IpAddr, alteration: Alteration) -> Outcome {
 }
 
 fn retold(bytes: &[u8], address: IpAddr, alteration: Alteration) -> Outcome<Vec<u8>> {
-    let segment = Segment::parse(bytes.to_vec())?;
+    let segment = Segment::parse(bytes)?;
     let Origin::Started { policy, start } = &segment.opening.origin else { return Err(Failure::broken("it begins with no start")) };
     let mut pen = Pen::default();
     let opening = pen.opening_of_start(segment.opening.at, segment.opening.wall, policy, start);
     let mut retold = prefix(env!("CARGO_PKG_VERSION"));
-    retold.extend(frame_of_opening(&opening)?);
+    let mut packer = Packer::default();
+    retold.extend(packer.pack(&frame_of_opening(&opening)?)?);
     let mut operation = None;
     for step in Recording::gather([segment]).iter().flat_map(Recording::replay) {
         let Step::Called(called) = step else { continue };
         let (mut events, mut actions) = (called.entry.events, called.actions);
-        let is_taken = |action: &Action| match action {
-            Action::AddAddress { op, address: added, .. } if added.address == address => Some(*op),
-            _ => None,
+        let is_taken = |action: &Action| {
+            if let Action::AddAddress { op, address: added, .. } = action { (added.address == address).then_some(*op) } else { None }
         };
         if let Some((place, op)) = actions.iter().enumerate().find_map(|(place, action)| Some((place, is_taken(action)?))) {
             operation = Some(op);
@@ -161,9 +162,8 @@ fn retold(bytes: &[u8], address: IpAddr, alteration: Alteration) -> Outcome<Vec<
                 *outcome = Ended::Failed { why: "it was not so".to_owned() };
             }
         }
-        retold.extend(pen.happened(called.entry.at, called.entry.wall, &events)?);
-        retold.extend(pen.decided(&actions)?);
-        retold.extend(pen.sent(&called.entry.sent)?);
+        let frames = [pen.happened(called.entry.at, called.entry.wall, &events)?, pen.decided(&actions)?, pen.sent(&called.entry.sent)?];
+        retold.extend(packer.pack(&frames.concat())?);
     }
     Ok(retold)
 }
@@ -211,7 +211,7 @@ fn explain_at(stage: &Stage, asked: Asked) -> Outcome {
     // What its kernel has from here on, nobody reaches.
     let gone = now();
     pool.power_off(VICTIM)?;
-    let heir = wait_heir(&kernel, address)?;
+    let heir = wait_heir(&kernel, address, VICTIM)?;
     let after = wait_known(&pool, WITNESS, address, heir)?;
     // Nobody needs the daemon for it: at three in the morning it may be dead.
     for is_dead in [false, true] {
@@ -264,7 +264,7 @@ fn merge(stage: &Stage, told: Told) -> Outcome {
     pool.start_all()?;
     wait_own(&kernel, &hosts)?;
     pool.stop(2, LONG)?;
-    wait_at(&kernel, service(2), &[1], within(Duration::ZERO)).or_else(|_| wait_at(&kernel, service(2), &[3], within(LONG)))?;
+    wait_heir(&kernel, service(2), 2)?;
     for host in [1, 3] {
         pool.stop(host, LONG)?;
     }

@@ -122,6 +122,18 @@ fn unpack(pool: &Pool, host: u8, name: &str) -> Outcome<PathBuf> {
     Ok(directory.join("raisd-report"))
 }
 
+/// A recording as it was before it was packed: a prefix with a name of so many bytes, then a deflate stream without an end.
+fn unpacked(packed: &[u8]) -> Outcome<Vec<u8>> {
+    let begin = 11 + packed.get(10).copied().map_or(0, usize::from);
+    let mut frames = Vec::with_capacity(64 * 1024 * 1024);
+    let mut stream = flate2::Decompress::new(false);
+    stream.decompress_vec(packed.get(begin..).unwrap_or_default(), &mut frames, flate2::FlushDecompress::Sync)?;
+    if frames.len() <= packed.len() {
+        return Err(Failure::broken(format!("{} bytes are unpacked to {}", packed.len(), frames.len())));
+    }
+    Ok(frames)
+}
+
 /// The key is nowhere, neither in digits nor as it is.
 fn judge(directory: &Path, key: &str) -> Outcome {
     let digits = key.as_bytes();
@@ -134,7 +146,10 @@ fn judge(directory: &Path, key: &str) -> Outcome {
                 directories.push(path);
                 continue;
             }
-            let bytes = fs::read(&path)?;
+            let mut bytes = fs::read(&path)?;
+            if path.extension().is_some_and(|suffix| suffix == "rec") {
+                bytes = unpacked(&bytes)?;
+            }
             let holds = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window.eq_ignore_ascii_case(secret));
             if holds(digits) || bytes.windows(raw.len()).any(|window| window == raw) {
                 return Err(Verdict::new(Finding::Misreported, format!("{} holds the key", path.display())).into());

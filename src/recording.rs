@@ -1,7 +1,7 @@
 //! What happened to a node, as bytes, and the same core over it: a recording.
 //!
 //! ```text
-//!   segment   prefix, opening (a start, or the whole node as it was), entries ...        one file of a ring
+//!   segment   prefix, then packed: opening (a start, or the whole node as it was), entries ...    one file of a ring
 //!   entry     Happened (time, events), Decided (every action, in order), Sent (numbers of datagrams)
 //!   frame     length, checksum, bytes (postcard)
 //! ```
@@ -16,6 +16,7 @@
 
 pub mod frame;
 pub mod merge;
+pub mod packing;
 pub mod pen;
 pub mod replay;
 pub mod segment;

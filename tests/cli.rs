@@ -468,13 +468,15 @@ fn explain_shows_what_the_daemon_says_and_refuses_the_past() {
     let output = Daemon::answering(refused).asked(&["explain", "192.0.2.12", "--group", "www"]);
     assert_eq!((code(&output), err(&output)), (1, "raisctl: no address or host is known\n"));
 
-    // The past is not asked of the core.
+    // The past is not asked of the core: it is read where the daemon says, which says nothing here.
     let directory = tempfile::tempdir().unwrap();
     let (_writer, reader) = events();
     let (api, _requests) = Api::start(&directory.path().join("raisd.sock"), reader, Places::default()).unwrap();
     let output = raisctl(api.path(), &["explain", "web2", "--at", "2026-11-22T03:00:00Z"]);
     assert_eq!(code(&output), 1);
-    assert!(err(&output).contains("has no flight recorder"), "{}", err(&output));
+    let output = raisctl(api.path(), &["explain", "web2", "--at", "noon"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("expected a time of day"), "{}", err(&output));
 }
 
 #[test]

@@ -466,4 +466,5 @@ pub(super) const SECTIONS: &[&Section] = &[
     &LOAD_PRESSURE,
     &LOAD_SCRIPT,
     &DNS,
+    &RECORDER,
 ];

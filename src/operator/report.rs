@@ -26,6 +26,7 @@ use super::{explain, status, zone};
 use crate::config;
 use crate::ports::api::call::Places;
 use crate::recording::Wall;
+use crate::recording::segment::Segment;
 use crate::types::view::View;
 
 /// More of them say the same again.
@@ -78,10 +79,14 @@ impl Parts {
         }
     }
 
-    fn bytes(&mut self, name: String, bytes: Vec<u8>) {
-        match self.secrets.found_in(&bytes) {
-            Some(secret) => self.leave_out(&name, &format!("it holds {secret}")),
-            None => self.all.push((name, bytes)),
+    /// A segment is packed: it is looked through as it is read.
+    fn segment(&mut self, name: String, bytes: Vec<u8>) {
+        match Segment::parse(&bytes) {
+            Ok(segment) => match self.secrets.found_in(segment.frames()) {
+                Some(secret) => self.leave_out(&name, &format!("it holds {secret}")),
+                None => self.all.push((name, bytes)),
+            },
+            Err(error) => self.leave_out(&name, &format!("it cannot be looked through for keys: {error}")),
         }
     }
 
@@ -225,7 +230,7 @@ fn add_recordings(parts: &mut Parts, directory: &Path) {
         match fs::metadata(&file).and_then(|metadata| if metadata.len() <= left { fs::read(&file).map(Some) } else { Ok(None) }) {
             Ok(Some(bytes)) => {
                 left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-                parts.bytes(name, bytes);
+                parts.segment(name, bytes);
             }
             Ok(None) => parts.leave_out(&name, &format!("with it the recordings would be more than {} MiB", RECORDED_BYTES_MAX >> 20)),
             Err(error) => parts.leave_out(&name, &error.to_string()),

@@ -26,7 +26,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use self::writer::{Order, Writer};
+use self::writer::{Order, SEGMENTS, Writer};
 use crate::node::action::Action;
 use crate::node::event::Event;
 use crate::node::{Node, Start};
@@ -39,7 +39,7 @@ use crate::types::time::Time;
 /// Frames that wait for the disk: two or three a call, some hundred calls a second in a busy pool.
 const QUEUE_FRAMES: usize = 4096;
 
-/// Bytes that wait for the disk. A flood brings some megabytes a second.
+/// Bytes that wait for the disk at most, if a segment takes as many. A flood brings some megabytes a second.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// What the loop and the thread tell each other besides the queue.
@@ -101,9 +101,10 @@ impl Recorder {
         if self.size == size {
             return;
         }
-        self.is_broken |= self.size == 0;
-        self.size = size;
-        self.send(Order::Resize(size), 0);
+        // A queue that is full is tried again at the next turn of the loop.
+        if self.send(Order::Resize(size), 0) {
+            (self.size, self.is_broken) = (size, true);
+        }
     }
 
     /// The daemon starts; `start` is what its core is about to be given.
@@ -171,12 +172,17 @@ impl Recorder {
     }
 
     fn has_room(&self) -> bool {
-        self.shared.queued.load(Ordering::Relaxed) < QUEUE_BYTES
+        self.shared.queued.load(Ordering::Relaxed) < self.queue_max()
+    }
+
+    /// No more than a segment takes: what is in the queue when one is full still goes into it.
+    fn queue_max(&self) -> usize {
+        usize::try_from(self.size / SEGMENTS).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES)
     }
 
     fn send(&self, order: Order, length: usize) -> bool {
         let Some((orders, _)) = &self.thread else { return false };
-        if length > 0 && self.shared.queued.fetch_add(length, Ordering::Relaxed) + length > QUEUE_BYTES {
+        if length > 0 && self.shared.queued.fetch_add(length, Ordering::Relaxed) + length > self.queue_max() {
             self.shared.queued.fetch_sub(length, Ordering::Relaxed);
             return false;
         }
@@ -201,3 +207,6 @@ impl Drop for Recorder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

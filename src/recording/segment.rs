@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::frame::{Decision, FORMAT, FRAME_HEAD, Frame, MAGIC, Opening, Sent, Wall, checksum, decoded};
+use super::packing::{Unpacked, unpack};
 use crate::node::event::Event;
 use crate::types::time::Time;
 
@@ -44,7 +45,7 @@ pub enum SegmentError {
 /// Where and why a segment ends early.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cut {
-    /// So many bytes can be read.
+    /// So many bytes of frames can be read, unpacked.
     pub at: usize,
     /// So many cannot.
     pub left: usize,
@@ -87,41 +88,55 @@ pub struct Segment {
     pub software: String,
     /// What it begins with.
     pub opening: Arc<Opening>,
-    bytes: Arc<[u8]>,
+    /// Its frames.
+    frames: Arc<[u8]>,
+    /// Why there are no more, if not because the file ends.
+    fault: Option<Arc<str>>,
     /// Where the frames behind the opening begin.
     frames_at: usize,
 }
 
 impl Segment {
-    /// Reads prefix and opening.
+    /// Reads prefix and opening of a file.
     ///
     /// # Errors
     /// [`SegmentError`].
-    pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Self, SegmentError> {
-        let bytes: Arc<[u8]> = bytes.into();
-        let empty = || SegmentError::Empty(bytes.len());
-        let (magic, rest) = bytes.split_at_checked(MAGIC.len()).ok_or_else(empty)?;
-        if magic != MAGIC {
-            return Err(SegmentError::Foreign);
-        }
-        let ([low, high, length], rest) = rest.split_first_chunk::<3>().ok_or_else(empty)?;
-        let (software, _) = rest.split_at_checked(usize::from(*length)).ok_or_else(empty)?;
-        let software = String::from_utf8_lossy(software).into_owned();
-        let form = u16::from_le_bytes([*low, *high]);
-        if form != FORMAT {
-            return Err(SegmentError::Version { software, form });
-        }
-        let mut at = MAGIC.len() + 3 + usize::from(*length);
+    pub fn parse(bytes: impl AsRef<[u8]>) -> Result<Self, SegmentError> {
+        let (software, packed) = prefix_of(bytes.as_ref())?;
+        Self::of(software, unpack(packed), bytes.as_ref().len())
+    }
+
+    /// The same of a prefix with frames behind it that are not packed: for whoever writes or alters single frames.
+    ///
+    /// # Errors
+    /// [`SegmentError`].
+    pub fn parse_unpacked(bytes: impl AsRef<[u8]>) -> Result<Self, SegmentError> {
+        let (software, frames) = prefix_of(bytes.as_ref())?;
+        Self::of(software, Unpacked { frames: frames.to_vec(), fault: None }, bytes.as_ref().len())
+    }
+
+    fn of(software: String, unpacked: Unpacked, bytes: usize) -> Result<Self, SegmentError> {
+        let Unpacked { frames, fault } = unpacked;
+        let mut at = 0;
         let failed = |why: String| SegmentError::Opening { why, software: software.clone() };
-        let opening = match next_frame(&bytes, &mut at) {
+        let opening = match next_frame(&frames, &mut at) {
             Ok(Some(Frame::Opening(opening))) => *opening,
             Ok(Some(Frame::Happened { .. } | Frame::Decided { .. } | Frame::Sent { .. })) => {
                 return Err(failed("it is missing".to_owned()));
             }
-            Ok(None) => return Err(empty()),
-            Err(Cut { why, .. }) => return Err(failed(why)),
+            Ok(None) => return Err(fault.map_or(SegmentError::Empty(bytes), failed)),
+            Err(Cut { why, kind, .. }) => match (kind, fault) {
+                (CutKind::Torn, None) => return Err(SegmentError::Empty(bytes)),
+                (CutKind::Torn | CutKind::Damaged, fault) => return Err(failed(fault.unwrap_or(why))),
+            },
         };
-        Ok(Self { software, opening: Arc::new(opening), bytes, frames_at: at })
+        Ok(Self { software, opening: Arc::new(opening), frames: frames.into(), fault: fault.map(Into::into), frames_at: at })
+    }
+
+    /// All its frames, unpacked: for whoever looks for something in them.
+    #[must_use]
+    pub fn frames(&self) -> &[u8] {
+        &self.frames
     }
 
     /// Its entries, in order.
@@ -129,7 +144,8 @@ impl Segment {
     pub fn entries(&self) -> Entries {
         let next = self.opening.entry;
         Entries {
-            bytes: Arc::clone(&self.bytes),
+            bytes: Arc::clone(&self.frames),
+            fault: self.fault.clone(),
             at: self.frames_at,
             anchor: (self.opening.at, self.opening.wall),
             next,
@@ -149,6 +165,7 @@ enum State {
 #[derive(Clone, Debug)]
 pub struct Entries {
     bytes: Arc<[u8]>,
+    fault: Option<Arc<str>>,
     at: usize,
     /// A time by both clocks.
     anchor: (Time, Wall),
@@ -171,10 +188,14 @@ impl Iterator for Entries {
             let taken = match next_frame(&self.bytes, &mut self.at) {
                 Ok(Some(frame)) => self.take(frame),
                 Ok(None) => {
-                    self.state = State::Ended(None);
+                    let cut = |why: &Arc<str>| Cut { at: before, left: 0, kind: CutKind::Damaged, why: why.to_string() };
+                    self.state = State::Ended(self.fault.as_ref().map(cut));
                     continue;
                 }
-                Err(cut) => {
+                Err(mut cut) => {
+                    if let Some(fault) = &self.fault {
+                        (cut.kind, cut.why) = (CutKind::Damaged, fault.to_string());
+                    }
                     self.state = State::Ended(Some(cut));
                     continue;
                 }
@@ -249,6 +270,23 @@ impl Entries {
             Frame::Opening(_) => Err("a second opening stands in it".to_owned()),
         }
     }
+}
+
+/// The version that wrote a file, and what stands behind the prefix.
+fn prefix_of(bytes: &[u8]) -> Result<(String, &[u8]), SegmentError> {
+    let empty = || SegmentError::Empty(bytes.len());
+    let (magic, rest) = bytes.split_at_checked(MAGIC.len()).ok_or_else(empty)?;
+    if magic != MAGIC {
+        return Err(SegmentError::Foreign);
+    }
+    let ([low, high, length], rest) = rest.split_first_chunk::<3>().ok_or_else(empty)?;
+    let (software, behind) = rest.split_at_checked(usize::from(*length)).ok_or_else(empty)?;
+    let software = String::from_utf8_lossy(software).into_owned();
+    let form = u16::from_le_bytes([*low, *high]);
+    if form != FORMAT {
+        return Err(SegmentError::Version { software, form });
+    }
+    Ok((software, behind))
 }
 
 fn signed(at: Time) -> i128 {

@@ -164,3 +164,29 @@ fn name(record: &Record) -> String {
         Record::Freeze(_) => "freeze".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(members: usize, member_bytes: usize) -> Encoded {
+        let ends = (1..=members).map(|count| count * member_bytes).collect();
+        Encoded { kind: 3, fixed: Vec::new(), members: Some(Members { bytes: vec![7; members * member_bytes], ends }) }
+    }
+
+    #[test]
+    fn a_list_fills_a_body_to_its_last_byte() {
+        // What a record's header and the count of members leave.
+        let room = BODY_BYTES_MAX - RECORD_HEADER_BYTES - 1;
+        let member_bytes = 7;
+        assert_eq!(room % member_bytes, 0, "members that fill the room");
+        let whole = room / member_bytes;
+        for (members, lengths) in [(whole, vec![BODY_BYTES_MAX]), (whole + 1, vec![BODY_BYTES_MAX, RECORD_HEADER_BYTES + 1 + member_bytes])]
+        {
+            let mut packer = Packer::default();
+            packer.add(&list(members, member_bytes)).unwrap();
+            packer.close();
+            assert_eq!(packer.bodies.iter().map(Vec::len).collect::<Vec<_>>(), lengths, "{members} members");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use raisd::recording::segment::Segment;
 
 use crate::machine::Number;
 use crate::setup::{address, ms, policy, pool, secs, with_scripts};
-use crate::tape::Deck;
+use crate::tape::{Deck, retold};
 use crate::world::World;
 
 fn directory() -> PathBuf {
@@ -79,13 +79,25 @@ fn isolation_and_restart() -> Deck {
     deck
 }
 
-fn made() -> [(&'static str, fn() -> Deck); 4] {
+/// An incident of this file, by its name.
+type Made = (&'static str, fn() -> Deck);
+
+fn made() -> [Made; 4] {
     [("failover", failover), ("partition", partition), ("drain", drain), ("isolation_and_restart", isolation_and_restart)]
 }
 
-/// What `UPDATE=1` asks for: the incidents above, anew.
+/// What `UPDATE=1` asks for: the incidents above, anew, and today's decisions for what came from the field.
 fn rewrite() {
-    for (name, make) in made() {
+    let made = made();
+    for incident in incidents().into_iter().filter(|path| !made.iter().any(|(name, _)| path.ends_with(name))) {
+        for file in files_of(&incident) {
+            // What begins with a whole node would need today's node as well: it is as it was, or is not to be kept.
+            if let Some(bytes) = retold(fs::read(&file).expect("a file"), |_, _, _| {}) {
+                fs::write(&file, bytes).expect("a file is written");
+            }
+        }
+    }
+    for (name, make) in made {
         let incident = directory().join(name);
         if incident.exists() {
             fs::remove_dir_all(&incident).expect("the old incident is removed");
@@ -99,6 +111,25 @@ fn rewrite() {
             }
         }
     }
+}
+
+/// All of them, in the order of their names.
+fn incidents() -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory()).expect("tests/replay").map(|entry| entry.expect("an entry").path());
+    let mut incidents: Vec<PathBuf> =
+        entries.filter(|path| path.is_dir() || path.extension().is_some_and(|suffix| suffix == "rec")).collect();
+    incidents.sort();
+    incidents
+}
+
+fn files_of(incident: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if incident.is_dir() {
+        files_below(incident, &mut files);
+    } else {
+        files.push(incident.to_owned());
+    }
+    files
 }
 
 fn files_below(path: &Path, found: &mut Vec<PathBuf>) {
@@ -120,20 +151,10 @@ fn every_incident_is_decided_as_it_was() {
     if std::env::var_os("UPDATE").is_some() {
         rewrite();
     }
-    let mut incidents: Vec<PathBuf> = fs::read_dir(directory())
-        .expect("tests/replay")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.is_dir() || path.extension().is_some_and(|suffix| suffix == "rec"))
-        .collect();
-    incidents.sort();
+    let incidents = incidents();
     assert!(incidents.len() >= made().len(), "{incidents:?}");
     for incident in incidents {
-        let mut files = Vec::new();
-        if incident.is_dir() {
-            files_below(&incident, &mut files);
-        } else {
-            files.push(incident.clone());
-        }
+        let files = files_of(&incident);
         let segment = |file: &PathBuf| {
             Segment::parse(fs::read(file).expect("a file")).unwrap_or_else(|error| panic!("{}: {error}\n{REMEDY}", file.display()))
         };

@@ -109,17 +109,17 @@ fn random(seed: u64, calls_max: u64) -> Deck {
 #[test]
 fn a_replay_says_what_was_said_whatever_happened() {
     let mut all = Score::default();
-    for seed in 0..12 {
+    for seed in 0..4 {
         let score = judge(&random(seed, 0).recordings());
         (all.calls, all.acquired) = (all.calls + score.calls, all.acquired + score.acquired);
     }
-    assert!(all.calls > 10_000 && all.acquired > 50, "{all:?}");
+    assert!(all.calls > 4_000 && all.acquired > 20, "{all:?}");
 }
 
 #[test]
 fn a_node_goes_on_from_a_snapshot_as_if_it_had_never_been_one() {
     let mut exact = 0;
-    for (seed, calls_max) in [(100, 1), (101, 2), (102, 7), (103, 31), (104, 200)] {
+    for (seed, calls_max) in [(100, 1), (101, 7), (102, 200)] {
         exact += judge(&random(seed, calls_max).recordings()).exact;
     }
     assert!(exact > 1_000, "{exact} snapshots");

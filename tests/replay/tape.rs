@@ -8,10 +8,11 @@ use raisd::node::action::Action;
 use raisd::node::event::{Event, GroupIndex};
 use raisd::node::{Node, Start};
 use raisd::recording::frame::{frame_of_opening, prefix};
+use raisd::recording::packing::Packer;
 use raisd::recording::pen::Pen;
-use raisd::recording::replay::Recording;
+use raisd::recording::replay::{Recording, Step};
 use raisd::recording::segment::Segment;
-use raisd::recording::{Opening, Sent, Wall};
+use raisd::recording::{Opening, Origin, Sent, Wall};
 use raisd::types::host::BootId;
 use raisd::types::policy::NodePolicy;
 use raisd::types::time::Time;
@@ -24,10 +25,11 @@ const MIDNIGHT_US: i64 = 1_795_305_600_000_000;
 
 /// One machine's tape.
 #[derive(Debug, Default)]
-struct Tape {
+pub(crate) struct Tape {
     pen: Pen,
     /// The segments of all its starts; the last one is being written.
     segments: Vec<Vec<u8>>,
+    packer: Packer,
     /// Calls in the last segment.
     calls: u64,
 }
@@ -51,7 +53,7 @@ impl Deck {
     pub(crate) fn record(world: &mut World, calls_max: u64) -> Self {
         let deck = Self::default();
         deck.0.borrow_mut().calls_max = calls_max;
-        world.recorder = Some(Box::new(deck.clone()));
+        world.recorder.0 = Some(Box::new(deck.clone()));
         deck
     }
 
@@ -80,15 +82,22 @@ impl Tapes {
 }
 
 impl Tape {
-    fn open(&mut self, opening: &Opening) {
-        let mut bytes = prefix("0.1.0");
-        bytes.extend(frame_of_opening(opening).expect("an opening can be encoded"));
-        self.segments.push(bytes);
-        self.calls = 0;
+    pub(crate) fn open(&mut self, opening: &Opening) {
+        self.segments.push(prefix("0.1.0"));
+        (self.packer, self.calls) = (Packer::default(), 0);
+        self.write(&frame_of_opening(opening).expect("an opening can be encoded"));
     }
 
-    fn write(&mut self, frame: &[u8]) {
-        self.segments.last_mut().expect("it has begun").extend_from_slice(frame);
+    pub(crate) fn write(&mut self, frame: &[u8]) {
+        let packed = self.packer.pack(frame).expect("a frame can be packed");
+        self.segments.last_mut().expect("it has begun").extend(packed);
+    }
+}
+
+impl Tape {
+    /// The last segment.
+    pub(crate) fn file(mut self) -> Vec<u8> {
+        self.segments.pop().expect("it has begun")
     }
 }
 
@@ -134,4 +143,25 @@ impl Recorder for Deck {
             tape.write(&frame);
         }
     }
+}
+
+/// A recording of a start, decided by today's core and with something changed; `None` if it begins otherwise.
+pub(crate) fn retold(bytes: Vec<u8>, change: impl Fn(u64, &mut Vec<Event>, &mut Vec<Action>)) -> Option<Vec<u8>> {
+    let segment = Segment::parse(bytes).expect("a segment");
+    let Opening { at, wall, .. } = *segment.opening;
+    let Origin::Started { policy, start } = &segment.opening.origin else { return None };
+    let mut pen = Pen::default();
+    let mut tape = Tape::default();
+    tape.open(&pen.opening_of_start(at, wall, policy, start));
+    for step in Recording::gather([segment]).iter().flat_map(Recording::replay) {
+        let Step::Called(called) = step else { continue };
+        let (mut events, mut actions) = (called.entry.events, called.actions);
+        change(called.entry.number, &mut events, &mut actions);
+        tape.write(&pen.happened(called.entry.at, called.entry.wall, &events).expect("as before"));
+        tape.write(&pen.decided(&actions).expect("as before"));
+        if !called.entry.sent.is_empty() {
+            tape.write(&pen.sent(&called.entry.sent).expect("as before"));
+        }
+    }
+    Some(tape.file())
 }

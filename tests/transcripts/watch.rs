@@ -20,7 +20,7 @@ pub(crate) enum Told {
 }
 
 /// All since it was last taken.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Transcript {
     lines: Vec<(Time, Number, Told)>,
 }

@@ -28,7 +28,7 @@ impl World {
         let machine = self.machines.get_mut(&number).expect("such a machine");
         let local = machine.local(now);
         let Some(node) = machine.node.as_mut() else { return };
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(recorder) = &mut self.recorder.0 {
             recorder.happened(number, local, node, std::slice::from_ref(&event));
         }
         let actions = node.handle(local, event);
@@ -44,7 +44,7 @@ impl World {
         let machine = self.machines.get_mut(&number).expect("such a machine");
         let local = machine.local(now);
         let Some(node) = machine.node.as_mut() else { return };
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(recorder) = &mut self.recorder.0 {
             recorder.happened(number, local, node, &events);
         }
         let actions = node.handle_all(local, events);
@@ -52,7 +52,7 @@ impl World {
     }
 
     pub(crate) fn perform(&mut self, number: Number, actions: Vec<Action>) {
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(recorder) = &mut self.recorder.0 {
             recorder.decided(number, &actions);
         }
         let machine = self.machine(number);

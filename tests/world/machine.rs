@@ -48,7 +48,7 @@ pub(crate) enum Waking {
 }
 
 /// Numbers of datagrams that have come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Numbers {
     low: Vec<u64>,
     farewell: bool,
@@ -89,7 +89,7 @@ pub(crate) struct Place {
 }
 
 /// A machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) policy: NodePolicy,
     /// The groups of the node, by number.

@@ -133,7 +133,7 @@ impl World {
             let members_max = datagrams.iter().map(|records| datagrams::weigh_all(records)).max().unwrap_or_default();
             self.note(from, What::Sent { kind, datagrams: datagrams.len(), members_max });
         }
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(recorder) = &mut self.recorder.0 {
             let number = self.machines[&from].number;
             let count = u64::try_from(datagrams.len()).expect("few datagrams");
             let numbers = if is_farewell { (u64::MAX, u64::MAX) } else { (number + 1, number + count) };

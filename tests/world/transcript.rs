@@ -10,7 +10,7 @@ use raisd::types::time::Time;
 use crate::machine::Number;
 
 /// The last lines of a run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Transcript {
     lines: VecDeque<(Time, Number, String)>,
     /// Also every `info` (variable `POOL_INFOS`).

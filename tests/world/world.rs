@@ -25,7 +25,7 @@ use crate::seen::{Seen, What};
 use crate::transcript::Transcript;
 
 /// What is going to happen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Due {
     Datagram {
         to: Number,
@@ -77,6 +77,17 @@ pub(crate) trait Recorder {
     fn sent(&mut self, machine: Number, group: GroupIndex, boot: BootId, numbers: (u64, u64));
 }
 
+/// Who keeps it, if anybody. A copy of a world is not recorded.
+#[derive(Default)]
+pub(crate) struct Recorded(pub(crate) Option<Box<dyn Recorder>>);
+
+impl Clone for Recorded {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) machines: BTreeMap<Number, Machine>,
@@ -99,7 +110,7 @@ pub(crate) struct World {
     pub(crate) capture: Option<Vec<Datagram>>,
     /// What onlookers see, if there are any. They judge, so the world does not.
     pub(crate) watched: Option<Vec<(Time, Seen)>>,
-    pub(crate) recorder: Option<Box<dyn Recorder>>,
+    pub(crate) recorder: Recorded,
     /// Everything that was reported, with the time and the host.
     pub(crate) reports: Vec<(Time, Number, Report)>,
     /// How long two machines had an address, and how long none had it.
@@ -144,7 +155,7 @@ impl World {
             forbids_doubles: false,
             capture: None,
             watched: None,
-            recorder: None,
+            recorder: Recorded::default(),
             reports: Vec::new(),
             doubles: BTreeMap::new(),
             transcript: Transcript::new(),
@@ -204,7 +215,7 @@ impl World {
         let machine = self.machines.get_mut(&number).expect("such a machine");
         assert!(machine.node.is_none(), "h{number} runs already");
         let start = machine.prepare_start(now, boot);
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(recorder) = &mut self.recorder.0 {
             recorder.begin(number, machine.local(now), &machine.policy, &start);
         }
         let (node, actions) = Node::start(machine.local(now), &machine.policy, start);

@@ -69,7 +69,7 @@ pub(super) fn struck_out(text: &str) -> String {
 /// Behind the equals sign, if the line gives a secret.
 fn value_at(line: &str) -> Option<usize> {
     let (name, _) = line.split_once('=')?;
-    let word = name.trim().trim_matches(['"', '\'']).to_ascii_lowercase();
+    let word = name.trim_matches([' ', '\t', '#', '"', '\'']).to_ascii_lowercase();
     // A sentence of a log is no key of a configuration.
     let is_name = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     (is_name && !word.ends_with("_file") && WORDS.iter().any(|secret| word.contains(secret))).then_some(name.len() + 1)

@@ -128,7 +128,7 @@ impl TestProbe for HttpProbe {
     }
 
     fn overdue(&self) -> String {
-        format!("{} did not answer", self.test.url)
+        format!("{} did not answer", self.shown)
     }
 
     async fn tidy_up(&mut self) {

@@ -186,7 +186,7 @@ async fn an_http_test_goes_by_the_status() {
 
     answer.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").unwrap();
     let why = fails_again(&mut results).await;
-    assert_eq!(why, format!("http://{address}/health?x=1 answered 503 Service Unavailable"));
+    assert_eq!(why, format!("http://{address}/health?… answered 503 Service Unavailable"));
 
     answer.send("HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n").unwrap();
     passes_again(&mut results).await;
@@ -200,7 +200,7 @@ async fn an_http_test_goes_by_the_status() {
 
     answer.send("").unwrap();
     let why = fails_again(&mut results).await;
-    assert_eq!(why, format!("http://{address}/health?x=1 did not answer within 1s"));
+    assert_eq!(why, format!("http://{address}/health?… did not answer within 1s"));
 }
 
 #[tokio::test]

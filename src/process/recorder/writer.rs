@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::recording::frame::{frame_of_opening, prefix};
+use crate::recording::packing::{PackError, Packer};
 use crate::recording::{EncodeError, Opening};
 
 /// Few enough that a directory can be looked through, so many that forgetting one of them forgets little.
-const SEGMENTS: u64 = 16;
+pub(super) const SEGMENTS: u64 = 16;
 
 /// A disk that takes nothing is tried again after so long.
 const RETRY: Duration = Duration::from_secs(30);
@@ -49,6 +50,8 @@ enum RecordError {
     TooSmall { opening: u64, size: u64 },
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Pack(#[from] PackError),
 }
 
 /// A segment that is being written.
@@ -57,11 +60,37 @@ struct Open {
     number: u64,
     path: PathBuf,
     file: File,
+    packer: Packer,
     bytes: u64,
     /// With so many it is full.
     full: u64,
     /// The loop has been asked for the next one.
     is_next_wanted: bool,
+}
+
+/// What became of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Appended {
+    Fits,
+    /// They are in, and it is time for the next segment.
+    Fills,
+    /// They are not in.
+    IsTooMuch,
+}
+
+impl Open {
+    fn append(&mut self, frames: &[u8]) -> Result<Appended, RecordError> {
+        let packed = self.packer.pack(frames)?;
+        let bytes = self.bytes + length(packed.len());
+        if bytes > 2 * self.full {
+            return Ok(Appended::IsTooMuch);
+        }
+        // Some of it may be there, whatever comes of it.
+        self.bytes = bytes;
+        self.file.write_all(&packed).map_err(io_error("cannot write", &self.path))?;
+        let is_told = bytes < self.full || std::mem::replace(&mut self.is_next_wanted, true);
+        Ok(if is_told { Appended::Fits } else { Appended::Fills })
+    }
 }
 
 #[derive(Debug)]
@@ -153,7 +182,8 @@ impl Writer {
 
     fn create(&mut self, opening: &Opening) -> Result<Open, RecordError> {
         let mut head = prefix(env!("CARGO_PKG_VERSION"));
-        head.extend(frame_of_opening(opening)?);
+        let mut packer = Packer::default();
+        head.extend(packer.pack(&frame_of_opening(opening)?)?);
         let bytes = length(head.len());
         let full = (self.size / SEGMENTS).max(2 * bytes);
         if full > self.size / 4 {
@@ -169,7 +199,7 @@ impl Writer {
         self.complete.insert(number, bytes);
         file.write_all(&head).map_err(io_error("cannot write", &path))?;
         self.complete.remove(&number);
-        Ok(Open { number, path, file, bytes, full, is_next_wanted: false })
+        Ok(Open { number, path, file, packer, bytes, full, is_next_wanted: false })
     }
 
     fn write(&mut self, waiting: &mut Vec<u8>) {
@@ -177,23 +207,18 @@ impl Writer {
             waiting.clear();
             return;
         };
-        let bytes = open.bytes + length(waiting.len());
-        if bytes > 2 * open.full {
+        let written = open.append(waiting);
+        waiting.clear();
+        match written {
+            Ok(Appended::Fits) => {}
+            Ok(Appended::Fills) => self.shared.wants_opening.store(true, Ordering::Relaxed),
             // The loop does not come: what it does next begins with an opening.
-            self.close();
-        } else if let Err(source) = open.file.write_all(waiting) {
-            let error = RecordError::Io { operation: "cannot write", path: open.path.clone(), source };
-            // Some of it may be there.
-            open.bytes = bytes;
-            self.close();
-            self.fail(&error);
-        } else {
-            open.bytes = bytes;
-            if bytes >= open.full && !std::mem::replace(&mut open.is_next_wanted, true) {
-                self.shared.wants_opening.store(true, Ordering::Relaxed);
+            Ok(Appended::IsTooMuch) => self.close(),
+            Err(error) => {
+                self.close();
+                self.fail(&error);
             }
         }
-        waiting.clear();
     }
 
     fn close(&mut self) {
@@ -209,7 +234,6 @@ impl Writer {
             // What was recorded stays until it is in the way again: switching it off must not destroy what is to be looked at.
             return;
         }
-        self.shared.wants_opening.store(true, Ordering::Relaxed);
         self.take_stock();
     }
 

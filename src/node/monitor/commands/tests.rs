@@ -99,7 +99,7 @@ fn relayers_do_not_echo_each_other() {
     let command = told(&knowing(&[2]), CommandKind::Acquire, 5).own(id(1), BootId([1; 16])).remove(0);
     assert!(commands.relay(at(0), HEARTBEAT, &command), "it is news");
     assert!(!commands.relay(at(400), HEARTBEAT, &command), "it came back from another relayer");
-    assert_eq!(commands.relayed(at(499)), [command.clone()]);
+    assert_eq!(commands.relayed(at(499)), std::slice::from_ref(&command));
     assert_eq!(commands.relayed(at(500)), [], "an echo does not keep it");
     // A younger decision of the same leader takes its place, an older one does not come back.
     let younger = Command { based_on: Sequence(9), ..command.clone() };

@@ -337,12 +337,14 @@ fn figure_4b_the_host_that_receives_it() {
     let command = bench.command(CommandKind::Acquire, 5);
     assert!(!bench.obeys(command), "departs: host stops");
 
-    for (accept, obeyed) in [("192.0.2.0/24", true), ("192.0.2.9/32", true), ("198.51.100.0/24", false)] {
+    let lists: [(&[&str], bool); 4] =
+        [(&["192.0.2.0/24"], true), (&["192.0.2.9/32"], true), (&["198.51.100.0/24"], false), (&["198.51.100.0/24", "192.0.2.0/24"], true)];
+    for (accept, obeyed) in lists {
         let mut policy = policy();
-        policy.groups[0].accept = vec![accept.parse().unwrap()];
+        policy.groups[0].accept = accept.iter().map(|network| network.parse().unwrap()).collect();
         let mut bench = Bench::following(&policy);
         let command = bench.command(CommandKind::Acquire, 5);
-        assert_eq!(bench.obeys(command), obeyed, "departs: host accepts {accept}");
+        assert_eq!(bench.obeys(command), obeyed, "departs: host accepts {accept:?}");
     }
 
     let mut policy = policy();

@@ -115,3 +115,39 @@ fn accept_bounds_what_evening_out_can_do() {
     let moved: BTreeSet<&Item> = decisions.iter().map(|decision| &decision.item).collect();
     assert_eq!(moved, [&address(0), &address(1)].into());
 }
+
+#[test]
+fn what_its_host_has_to_give_up_is_not_uneven() {
+    let mut tables = uneven(Evening::Off);
+    tables.hosts.insert(host(1), HostRow { duty: Duty::Draining, ..fit() });
+    assert!(!is_uneven(&tables));
+}
+
+#[test]
+fn what_an_operator_has_sent_to_a_host_counts_there_before_it_has_come() {
+    for (ordered, other) in [(1, 2), (2, 1)] {
+        let mut tables = unserved(2, true, Assign::Random, (1..=2).map(|number| (host(number), fit())));
+        tables.addresses.values_mut().next().unwrap().ordered = Some(host(ordered));
+        let given: Vec<HostId> = control(&tables).decisions.iter().map(|decision| decision.to).collect();
+        assert_eq!(given, [host(ordered), host(other)]);
+    }
+}
+
+#[test]
+fn of_hosts_that_do_not_accept_an_address_nobody_says_that_they_have_failed() {
+    fn elsewhere(row: &mut HostRow) {
+        row.accept = vec!["203.0.113.0/24".parse().unwrap()];
+    }
+    check(&[
+        (
+            "one does not accept it, the other is in back-off",
+            |s| {
+                s.gone(1).host(2, elsewhere).row(|r| {
+                    r.back_off.insert(host(3));
+                })
+            },
+            &["cannot assign: every eligible host has failed to acquire it and is in back-off"],
+        ),
+        ("neither accepts it", |s| s.gone(1).host(2, elsewhere).host(3, elsewhere), &["cannot assign: no eligible host accepts it"]),
+    ]);
+}
