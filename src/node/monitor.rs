@@ -56,7 +56,7 @@ use self::episodes::Episodes;
 use self::freezing::Freezing;
 use self::holding::{Holdings, Manner};
 use self::hosts::{Changes, Datagram, Hosts, Notice};
-use self::items::{Claims, Items};
+use self::items::{Claims, Graves, Items};
 use self::meters::Meters;
 use self::pace::Pace;
 use self::peers::Peers;
@@ -486,7 +486,9 @@ impl Monitor {
     }
 
     fn take_claims(&mut self, now: Time, claims: &BTreeMap<Item, Claims>) {
-        self.items.take_claims(now, claims, self.policy.shared.orphan_lifetime);
+        // Who wakes up still believes in hosts that have died meanwhile, and that others have buried the addresses of.
+        let graves = if self.settled { Graves::Open } else { Graves::Rest };
+        self.items.take_claims(now, claims, self.policy.shared.orphan_lifetime, graves);
         for (_, host) in self.hosts.live() {
             self.published.hear_serial(host.head.zone_serial);
         }
