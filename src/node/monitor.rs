@@ -522,12 +522,12 @@ impl Monitor {
 
     /// Whether everybody who hears this host has heard that it is settled. Hosts that started together settle together: each
     /// leads until it hears of a lower one, and what two leaders give out is held twice. Whoever has acknowledged follows the
-    /// lowest, and whatever another leader has told him before is in the `info` that acknowledges.
+    /// lowest, and whatever another leader has told him before is in the `info` that acknowledges. Who does not hear this host
+    /// counts like the others: he may take it for the start before, and hear it the moment that one falls silent.
     fn is_known_settled(&self, now: Time) -> bool {
         let Some((said, at)) = self.settled_said else { return self.hosts.live().next().is_none() };
-        let fresh = self.oldest_fresh();
         now >= at.plus(self.slowest().heartbeat * ACKNOWLEDGED_HEARTBEATS)
-            || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said) || !self.hosts.hears_us(host, fresh))
+            || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said))
     }
 
     /// Routers must not keep the loser: whoever stays announces himself when a rival is seen, and when it has gone.
