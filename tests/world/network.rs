@@ -188,7 +188,8 @@ impl World {
     fn arrives(&mut self, link: (Number, Number, u8), way: Way, index: usize) -> bool {
         let is_lost = self.chances(self.loss) || index > 0 && self.chances(self.weather.parts_lost);
         let (from, to, network) = link;
-        !is_lost && !self.is_cut(from, to, network) && !(way == Way::Multicast && self.multicast_cuts.contains(&link))
+        let is_deaf = way == Way::Multicast && self.multicast_cuts.contains(&link);
+        !(is_lost || is_deaf || self.is_cut(from, to, network))
     }
 
     fn deliver(&mut self, to: Vec<Number>, network: u8, way: Way, datagram: &Datagram) {
