@@ -58,7 +58,7 @@ use self::episodes::Episodes;
 use self::freezing::Freezing;
 use self::holding::{Holdings, Manner};
 use self::hosts::{Changes, Datagram, Hosts, Notice};
-use self::items::{Claims, Items};
+use self::items::{Claims, Graves, Items};
 use self::meters::Meters;
 use self::pace::Pace;
 use self::peers::Peers;
@@ -489,7 +489,9 @@ impl Monitor {
     }
 
     fn take_claims(&mut self, now: Time, claims: &BTreeMap<Item, Claims>) {
-        self.items.take_claims(now, claims, self.policy.shared.orphan_lifetime);
+        // Who wakes up still believes in hosts that have died meanwhile, and that others have buried the addresses of.
+        let graves = if self.settled { Graves::Open } else { Graves::Rest };
+        self.items.take_claims(now, claims, self.policy.shared.orphan_lifetime, graves);
         for (_, host) in self.hosts.live() {
             self.published.hear_serial(host.head.zone_serial);
         }
@@ -523,12 +525,12 @@ impl Monitor {
 
     /// Whether everybody who hears this host has heard that it is settled. Hosts that started together settle together: each
     /// leads until it hears of a lower one, and what two leaders give out is held twice. Whoever has acknowledged follows the
-    /// lowest, and whatever another leader has told him before is in the `info` that acknowledges.
+    /// lowest, and whatever another leader has told him before is in the `info` that acknowledges. Who does not hear this host
+    /// counts like the others: he may take it for the start before, and hear it the moment that one falls silent.
     fn is_known_settled(&self, now: Time) -> bool {
         let Some((said, at)) = self.settled_said else { return self.hosts.live().next().is_none() };
-        let fresh = self.oldest_fresh();
         now >= at.plus(self.slowest().heartbeat * ACKNOWLEDGED_HEARTBEATS)
-            || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said) || !self.hosts.hears_us(host, fresh))
+            || self.hosts.live().all(|(_, host)| self.hosts.hears_us(host, said))
     }
 
     /// Routers must not keep the loser: whoever stays announces himself when a rival is seen, and when it has gone.

@@ -111,3 +111,21 @@ fn names_are_remembered_when_a_host_falls_silent() {
     let shown = view.groups[0].hosts.iter().find(|shown| shown.id == host(2)).map(|shown| (shown.name.as_str(), shown.silent));
     assert_eq!(shown, Some(("web2", true)));
 }
+
+#[test]
+fn a_host_that_restarts_without_its_state_takes_nothing_while_it_is_taken_for_the_one_before() {
+    // The others believe that the former start lives until it is silent; whoever is given its addresses then must be the only one.
+    for delay in 0..48 {
+        let mut world = pool(104);
+        world.boot_all();
+        world.run_for(secs(5));
+        world.power_off(2);
+        world.run_for(ms(25 * delay));
+        world.machine(2).disk = Disk::default();
+        world.forbids_doubles = true;
+        world.boot(2);
+        world.run_for(secs(5));
+        world.assert_served(&HOME);
+        world.assert_rest(20);
+    }
+}

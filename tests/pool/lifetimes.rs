@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use raisd::node::action::Report;
+use raisd::node::event::Request;
 use raisd::types::item::{Item, ServiceAddress};
 use raisd::types::policy::{Assign, Failback, NodePolicy};
 
-use crate::setup::{HOME, address, ms, policy, secs};
+use crate::setup::{HOME, TIMEOUT, address, ms, policy, pool, secs};
 use crate::world::World;
 
 fn knows(world: &World, number: u16, address: IpAddr) -> bool {
@@ -205,4 +206,22 @@ fn fair_gives_to_the_one_with_the_fewest() {
     world.power_off(1);
     world.run_for(ms(1100));
     assert_eq!([2, 3, 4].map(|number| world.machines[&number].interface.len()), [2, 2, 2]);
+}
+
+#[test]
+fn a_host_that_hung_does_not_bring_back_what_expired_meanwhile() {
+    let mut world = pool(150);
+    world.boot_all();
+    world.run_for(secs(5));
+    // It hears last of host 2 that it lives, and next that its address is forgotten.
+    world.freeze(4, TIMEOUT * 3);
+    world.power_off(2);
+    world.run_for(TIMEOUT + ms(600));
+    world.ask(3, Request::Expire { group: None, item: Item::Address(address(2)) });
+    world.run_for(secs(5));
+    assert_eq!(world.holders(address(2)), [0_u16; 0]);
+    for number in [1, 3, 4] {
+        assert!(!knows(&world, number, address(2)), "h{number} knows it");
+    }
+    world.assert_rest(20);
 }

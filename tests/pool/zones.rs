@@ -154,3 +154,22 @@ fn every_name_server_says_why_each_other_address_is_withheld() {
     world.boot(3);
     serving(&mut world, &[]);
 }
+
+#[test]
+fn a_serial_that_has_stood_for_two_lists_does_not_stay() {
+    let mut world = World::new(115, [policy(1, &[address(1)]), policy(2, &[address(2)]), policy(3, &[])]);
+    world.boot_all();
+    world.run_for(secs(3));
+    world.assert_zone(&[address(1), address(2)]);
+    // Each side decides once; whoever was alone follows the leader before that hears him.
+    world.isolate(3);
+    world.ask(1, Request::Quiesce { group: None, reason: String::new() });
+    world.run_for(secs(3));
+    let counted = [1, 3].map(|number| serial(&world, number));
+    assert_eq!(counted[0], counted[1], "both counted alike, for {:?} and {:?}", world.machines[&1].zone, world.machines[&3].zone);
+    world.cuts.clear();
+    world.run_for(secs(3));
+    world.assert_zone(&[address(2)]);
+    assert!([1, 2, 3].iter().all(|number| serial(&world, *number) > counted[0]), "{}", serial(&world, 3));
+    world.assert_rest(20);
+}

@@ -47,7 +47,7 @@ pub(crate) struct Checkers {
 impl Checkers {
     /// After every step; `truth` knows of it already.
     pub(crate) fn see(&mut self, now: Time, seen: &Seen, truth: &Truth) -> Judgement {
-        self.announced.see(seen)?;
+        self.announced.see(now, seen, truth)?;
         self.bounds.see(now, seen, truth)?;
         self.doubles.see(now, seen, truth)?;
         self.moves.see(now, seen, truth)?;

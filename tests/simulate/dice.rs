@@ -9,7 +9,7 @@ pub(crate) struct Dice(u64);
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
         // Seeds are small numbers in a row: far apart from each other, and from those of the world.
-        let mut dice = Self(seed ^ 0x5eed_0f_5c4e_d01e);
+        let mut dice = Self(seed ^ 0x005e_ed0f_5c4e_d01e);
         dice.draw();
         dice
     }

@@ -6,6 +6,7 @@
 
 #![expect(clippy::expect_used, reason = "a run that cannot go on ends with what it expected")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a judge looks at what it judges")]
+#![expect(clippy::disallowed_methods, reason = "people wait for the run: its own time is taken, never that of a node")]
 
 #[path = "../world/datagrams.rs"]
 #[allow(dead_code, reason = "each test program uses a part of the world")]

@@ -28,6 +28,9 @@ use crate::world::World;
 /// A script that does what it should.
 const PROMPT: ScriptMood = ScriptMood::Takes(Duration::from_millis(3));
 
+/// What a world does that nobody has ordered.
+pub(crate) type Sabotage = fn(&mut World);
+
 pub(crate) struct Play<'a> {
     schedule: &'a Schedule,
     pub(crate) world: World,
@@ -41,7 +44,7 @@ pub(crate) struct Play<'a> {
     loads: BTreeMap<Number, u32>,
     scratch: Vec<(Time, Seen)>,
     /// What the world does behind everybody's back, to see whether the checkers notice.
-    pub(crate) sabotage: Option<(Time, fn(&mut World))>,
+    pub(crate) sabotage: Option<(Time, Sabotage)>,
 }
 
 impl<'a> Play<'a> {

@@ -42,6 +42,15 @@ pub(crate) struct KnownItem {
     returned_from: Epoch,
 }
 
+/// Whether what live hosts say brings back what has expired.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Graves {
+    /// It does.
+    Open,
+    /// Not yet: this host has not listened long enough to know who lives.
+    Rest,
+}
+
 /// What live hosts say of one address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Claims {
@@ -101,9 +110,12 @@ impl Items {
     }
 
     /// Takes what live hosts say. Says whether anything that placement reads has changed.
-    pub(crate) fn take_claims(&mut self, now: Time, claims: &BTreeMap<Item, Claims>, lifetime: Duration) -> bool {
+    pub(crate) fn take_claims(&mut self, now: Time, claims: &BTreeMap<Item, Claims>, lifetime: Duration, graves: Graves) -> bool {
         let mut changed = false;
         for (item, claims) in claims {
+            if graves == Graves::Rest && self.known.get(item).is_some_and(|known| known.tombstone) {
+                continue;
+            }
             let is_claimed = !claims.preferred_by.is_empty() || !claims.floated_by.is_empty();
             if !self.known.contains_key(item) {
                 if !is_claimed || self.known.len() >= ITEMS_MAX {
@@ -372,7 +384,7 @@ mod tests {
     fn a_live_host_that_prefers_it_brings_it_back_above_the_tombstone() {
         let mut items = Items::default();
         items.merge(now(), record(5, 200, true));
-        assert!(items.take_claims(now(), &claim(1), Duration::from_secs(100)));
+        assert!(items.take_claims(now(), &claim(1), Duration::from_secs(100), Graves::Open));
         let known = items.get(&item()).unwrap();
         assert!(!known.tombstone && known.epoch == Epoch(6));
         assert!(!items.merge(now(), record(5, 0, true)), "the tombstone comes again");

@@ -41,6 +41,8 @@ pub(crate) struct Published {
     incoming: Option<Incoming>,
     /// The highest serial that anybody was heard to have.
     heard: u32,
+    /// A serial under which this host has answered two lists: a name server that pulls by serial may have missed the second.
+    contested: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -55,6 +57,12 @@ impl Published {
     /// The list that was stored.
     pub(crate) fn restored(serial: u32, addresses: Vec<IpAddr>) -> Self {
         Self { serial, addresses: addresses.into_iter().collect(), is_known: serial > 0, heard: serial, ..Self::default() }
+    }
+
+    /// The serial that others are told: one more where ours has stood for two lists, so that the leader goes above it. The leader
+    /// need not have heard of the first: whoever led alone follows him as soon as it hears him.
+    pub(crate) fn said_serial(&self) -> u32 {
+        self.serial.saturating_add(u32::from(self.contested == Some(self.serial)))
     }
 
     /// Whether the list may be answered from.
@@ -116,7 +124,11 @@ impl Published {
         if incoming.received.len() < usize::from(incoming.parts) {
             return News::Nothing;
         }
-        self.addresses = incoming.received.values().flatten().copied().collect();
+        let addresses = incoming.received.values().flatten().copied().collect();
+        if self.is_known && self.serial == incoming.serial && self.addresses != addresses {
+            self.contested = Some(self.serial);
+        }
+        self.addresses = addresses;
         self.serial = incoming.serial;
         (self.is_known, self.is_current) = (true, true);
         self.withheld = Vec::new();

@@ -57,7 +57,7 @@ impl Monitor {
             capacity: self.load.capacity,
             promise: None,
             database: self.items.extent(),
-            zone_serial: self.published.serial,
+            zone_serial: self.published.said_serial(),
         }
     }
 
