@@ -240,7 +240,9 @@ fn digest(action: &Action) -> Result<u64, EncodeError> {
     hashed.map_err(|source| EncodeError { what: "an action", source })
 }
 
-pub(super) fn checksum(bytes: &[u8]) -> u64 {
+/// What stands before the bytes of a frame: tells what was torn or changed by accident, and no more than that.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u64 {
     let mut hash = Fnv::default();
     hash.write(bytes);
     hash.finish()
