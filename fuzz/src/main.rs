@@ -46,6 +46,7 @@ mod api;
 mod config;
 #[path = "../../tests/fuzz/dns.rs"]
 mod dns;
+#[allow(dead_code, reason = "that seeds have an effect is for the gate to see")]
 #[path = "../../tests/fuzz/pool.rs"]
 mod pool;
 #[path = "../../tests/fuzz/recording.rs"]
@@ -58,6 +59,7 @@ mod script;
 mod seal;
 #[path = "../../tests/fuzz/state.rs"]
 mod state;
+#[allow(dead_code, reason = "shares of time are for the gate")]
 #[path = "../../tests/fuzz/targets.rs"]
 mod targets;
 #[path = "../../tests/fuzz/wire.rs"]

@@ -189,4 +189,19 @@ mod tests {
             assert_eq!(packer.bodies.iter().map(Vec::len).collect::<Vec<_>>(), lengths, "{members} members");
         }
     }
+
+    #[test]
+    fn a_record_that_is_not_cut_may_fill_a_body_alone_or_with_others() {
+        let single = |len: usize| Encoded { kind: 1, fixed: vec![7; len], members: None };
+        let most = BODY_BYTES_MAX - RECORD_HEADER_BYTES;
+        assert_eq!(Packer::default().add(&single(most)), Ok(()));
+        assert_eq!(Packer::default().add(&single(most + 1)), Err(BODY_BYTES_MAX + 1));
+        for (second, lengths) in [(0, vec![BODY_BYTES_MAX]), (1, vec![100, BODY_BYTES_MAX - 99])] {
+            let mut packer = Packer::default();
+            packer.add(&single(100 - RECORD_HEADER_BYTES)).unwrap();
+            packer.add(&single(BODY_BYTES_MAX - 100 - RECORD_HEADER_BYTES + second)).unwrap();
+            packer.close();
+            assert_eq!(packer.bodies.iter().map(Vec::len).collect::<Vec<_>>(), lengths);
+        }
+    }
 }

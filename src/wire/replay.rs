@@ -249,6 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_runs_keeps_its_place_whatever_its_former_boots_have_not_said_for_long() {
+        let mut replay = Replay::default();
+        hear(&mut replay, &sender(1, 1, 1), 5);
+        for host in 2..=u32::try_from(HOSTS_MAX).unwrap() {
+            hear(&mut replay, &sender(host, 1, 1), 5);
+        }
+        // A later start of the first host: its former one is what was silent for longest.
+        hear(&mut replay, &sender(1, 2, 2), 5);
+        hear(&mut replay, &sender(5000, 1, 1), 5);
+        assert_eq!(replay.judge(&sender(1, 2, 2), 5), Verdict::Again);
+        assert_eq!(replay.judge(&sender(2, 1, 1), 5), Verdict::First, "the quietest host has left");
+    }
+
+    #[test]
     fn captures_of_ended_boots_do_not_push_out_the_boot_that_runs() {
         let mut replay = Replay::default();
         let running = sender(1, 200, 0);

@@ -277,6 +277,7 @@ mod tests {
         );
         assert_eq!(Ring::new("", &Protection::Insecure).err(), Some(ProtectionError::GroupName(0)));
         assert_eq!(Ring::new(&"g".repeat(65), &Protection::Insecure).err(), Some(ProtectionError::GroupName(65)));
+        assert!(Ring::new(&"g".repeat(64), &Protection::Insecure).is_ok());
     }
 
     #[test]

@@ -47,6 +47,9 @@ struct Arguments {
     /// Writes what survives into the list, for reasons to be added, and takes out what is caught.
     #[arg(long)]
     write: bool,
+    /// Only these of the test programs: lib, pool, wire. What survives them may not survive all.
+    #[arg(long)]
+    program: Vec<String>,
     /// Leaves out tests that take longer than so many seconds by themselves: a survivor runs all that come by it.
     #[arg(long, default_value_t = 60)]
     longest: u64,
@@ -62,7 +65,7 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let mut project = Project::read(&arguments.root.canonicalize()?)?;
     if !arguments.list {
-        project.build()?;
+        project.build(&arguments.program)?;
     }
     let numbered: Vec<(u32, &Mutant)> = (1..).zip(&project.mutants).collect();
     let wanted: Vec<(u32, &Mutant)> = numbered.into_iter().filter(|(_, mutant)| is_wanted(&arguments, mutant)).collect();

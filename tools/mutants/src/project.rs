@@ -63,11 +63,11 @@ impl Project {
         &self.copy
     }
 
-    /// Copies, weaves and compiles, until what is left of the mutants compiles.
+    /// Copies, weaves and compiles, until what is left of the mutants compiles; `only`: names of test programs, none for all.
     ///
     /// # Errors
     /// The project does not compile even so, or cargo cannot be run.
-    pub fn build(&mut self) -> Result<()> {
+    pub fn build(&mut self, only: &[String]) -> Result<()> {
         let known = self.scratch.join("unviable.txt");
         let before: BTreeSet<String> = fs::read_to_string(&known).unwrap_or_default().lines().map(str::to_owned).collect();
         let all = self.mutants.len();
@@ -91,7 +91,7 @@ impl Project {
         }
         self.unviable = all - self.mutants.len();
         fs::write(&known, unviable.into_iter().collect::<Vec<_>>().join("\n"))?;
-        self.programs = self.compile_tests()?;
+        self.programs = self.compile_tests(only)?;
         Ok(())
     }
 
@@ -162,9 +162,13 @@ impl Project {
         Ok(culprits)
     }
 
-    fn compile_tests(&self) -> Result<Vec<PathBuf>> {
+    fn compile_tests(&self, only: &[String]) -> Result<Vec<PathBuf>> {
         let mut programs = Vec::new();
-        for test in TESTS {
+        let is_wanted = |test: &&[&str]| {
+            let name = test.last().map(|name| name.trim_start_matches('-'));
+            only.is_empty() || only.iter().any(|only| Some(only.as_str()) == name)
+        };
+        for test in TESTS.into_iter().filter(is_wanted) {
             let messages = self.cargo(&[&["test", "--no-run"], test].concat())?;
             let executable = messages.iter().rev().find_map(|message| message["executable"].as_str());
             let errors = messages.iter().filter(|message| message["message"]["level"] == "error");
@@ -231,10 +235,6 @@ fn scratch_manifest(manifest: &str) -> String {
         if keeps {
             kept.push_str(line);
             kept.push('\n');
-        }
-        if line == "[dev-dependencies]" {
-            // The daemon has it, and tests of the core read JSON with it.
-            kept.push_str("serde_json = \"1\"\n");
         }
     }
     kept + "\n[workspace]\n\n[profile.dev]\nopt-level = 1\ndebug = false\n"

@@ -275,7 +275,7 @@ type Change = fn(&mut Command);
 
 #[test]
 fn figure_4b_the_acquire_message() {
-    let rows: [(&str, Change, bool); 18] = [
+    let rows: [(&str, Change, bool); 19] = [
         ("all checks pass: schedule acquire", |_| {}, true),
         ("step 412: not for that host", |c| c.to = OTHER, false),
         ("step 416: not from that host's leader", |c| c.leader = OTHER, false),
@@ -286,6 +286,7 @@ fn figure_4b_the_acquire_message() {
         ("departs: based on an info that was never sent", |c| c.based_on.0 += 1, false),
         ("departs: based on the farewell", |c| c.based_on = Sequence::FAREWELL, false),
         ("departs: based on the last but one, which is young enough", |c| c.based_on.0 -= 1, true),
+        ("departs: to overlap with who serves it, and there is no fence", |c| c.items[0].overlaps = Some(LEADER), false),
         ("departs: epoch equal to the known one", |c| c.items[0].epoch = Epoch(4), false),
         ("departs: epoch below the known one", |c| c.items[0].epoch = Epoch(3), false),
         ("departs: epoch far above the known one", |c| c.items[0].epoch = Epoch(400), true),
