@@ -58,7 +58,7 @@ use self::episodes::Episodes;
 use self::freezing::Freezing;
 use self::holding::{Holdings, Manner};
 use self::hosts::{Changes, Datagram, Hosts, Notice};
-use self::items::{Claims, Graves, Items};
+use self::items::{Claims, Items};
 use self::meters::Meters;
 use self::pace::Pace;
 use self::peers::Peers;
@@ -267,14 +267,14 @@ impl Monitor {
             // Before his commands are looked at, whoever leads by now is to be known.
             self.follow_leader(turn);
         }
-        // What somebody says who has not proved that he lives has no effect.
+        // What somebody says who has not proved that he lives has no effect, nor has what may be older than this start.
         let is_proved = self.hosts.get(sender.host).is_some_and(|host| host.is_live() && host.head.boot == sender.boot);
-        if is_proved {
+        if is_proved && !changes.past {
             for record in about_group {
                 self.take_group_record(turn, sender.host, record, &mut changes);
             }
         }
-        self.unproved += u64::from(changes.unproved);
+        self.unproved += u64::from(changes.unproved || changes.past);
         if changes.limit_reached {
             self.episodes.limit_reached(turn);
         }
@@ -489,9 +489,7 @@ impl Monitor {
     }
 
     fn take_claims(&mut self, now: Time, claims: &BTreeMap<Item, Claims>) {
-        // Who wakes up still believes in hosts that have died meanwhile, and that others have buried the addresses of.
-        let graves = if self.settled { Graves::Open } else { Graves::Rest };
-        self.items.take_claims(now, claims, self.policy.shared.orphan_lifetime, graves);
+        self.items.take_claims(now, claims, self.policy.shared.orphan_lifetime);
         for (_, host) in self.hosts.live() {
             self.published.hear_serial(host.head.zone_serial);
         }

@@ -65,6 +65,8 @@ pub(crate) struct Changes {
     pub(crate) limit_reached: bool,
     /// It is of a start that has not proved that it lives now, and had no effect.
     pub(crate) unproved: bool,
+    /// It may be a capture from before this start of ours: only what its sender said of itself counts.
+    pub(crate) past: bool,
 }
 
 /// What is noticed about a host and worth a word.
@@ -152,13 +154,16 @@ impl Hosts {
         if self.is_proved(sender) {
             if let Some(host) = self.hosts.get_mut(&sender.host) {
                 changes.answer_at_once |= host.links.heard(now, network, way, number, self.timeout);
+                let opens = records.iter().any(|record| is_own_head(sender, record, host.head.sequence));
+                changes.past = arrival == Arrival::First && host.is_past(number, opens);
             }
         } else if !self.prove(now, datagram, &records, &mut changes) {
             changes.unproved = true;
             return changes;
         }
         if arrival == Arrival::First {
-            for record in records {
+            let is_past = changes.past;
+            for record in records.into_iter().filter(|record| !is_past || is_of(sender.host, record)) {
                 self.take_record(now, record, &mut changes);
             }
         }
@@ -194,7 +199,7 @@ impl Hosts {
         changes.answer_at_once |= is_new;
         let names_us = records.iter().any(|record| self.names_us(sender.host, sender.boot, record));
         let Some(head) = head.filter(|_| names_us) else { return false };
-        self.admit(now, sender, (**head).clone(), changes)
+        self.admit(now, sender, datagram.number, (**head).clone(), changes)
     }
 
     /// Remembers somebody that has not proved that it lives. Says whether it was unknown.
@@ -245,7 +250,7 @@ impl Hosts {
     }
 
     /// Takes a proved boot into the database, unless a higher incarnation is known.
-    fn admit(&mut self, now: Time, sender: Sender, head: HostHead, changes: &mut Changes) -> bool {
+    fn admit(&mut self, now: Time, sender: Sender, number: u64, head: HostHead, changes: &mut Changes) -> bool {
         if self.hosts.get(&sender.host).is_some_and(|known| head.incarnation <= known.head.incarnation) {
             changes.answer_at_once |= self.outdated.insert(sender.host, now).is_none();
             return false;
@@ -256,6 +261,7 @@ impl Hosts {
         }
         self.outdated.remove(&sender.host);
         let mut host = Host::new(now, head, self.timeout);
+        host.current_from = Some(number);
         host.name = self.hosts.get(&sender.host).and_then(|known| known.name.clone());
         if let Some(stranger) = self.strangers.remove(&(sender.host, sender.boot)) {
             host.links = stranger.links;
@@ -597,6 +603,33 @@ fn own_control(sender: Sender, record: &Record) -> Option<&[IpAddr]> {
         | Record::Wish(_)
         | Record::Verdict(_)
         | Record::Freeze(_) => None,
+    }
+}
+
+/// Whether the record is the sender's own head, of this sequence or a later one.
+fn is_own_head(sender: Sender, record: &Record, known: Sequence) -> bool {
+    match record {
+        Record::Head(head) => head.id == sender.host && head.boot == sender.boot && head.sequence >= known,
+        Record::Hearing(_)
+        | Record::Detail(_)
+        | Record::Items(_)
+        | Record::Addresses(_)
+        | Record::Zone(_)
+        | Record::Command(_)
+        | Record::Wish(_)
+        | Record::Verdict(_)
+        | Record::Freeze(_) => false,
+    }
+}
+
+/// Whether the record is about this host and nobody else.
+fn is_of(host: HostId, record: &Record) -> bool {
+    match record {
+        Record::Head(head) => head.id == host,
+        Record::Hearing(report) => report.by == host,
+        Record::Detail(detail) => detail.id == host,
+        Record::Items(items) => items.id == host,
+        Record::Addresses(_) | Record::Zone(_) | Record::Command(_) | Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => false,
     }
 }
 

@@ -42,15 +42,6 @@ pub(crate) struct KnownItem {
     returned_from: Epoch,
 }
 
-/// Whether what live hosts say brings back what has expired.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Graves {
-    /// It does.
-    Open,
-    /// Not yet: this host has not listened long enough to know who lives.
-    Rest,
-}
-
 /// What live hosts say of one address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Claims {
@@ -58,6 +49,8 @@ pub(crate) struct Claims {
     pub(crate) preferred_by: BTreeSet<HostId>,
     /// Those who float it.
     pub(crate) floated_by: BTreeSet<HostId>,
+    /// Whether this host is one of them.
+    pub(crate) is_ours: bool,
     /// Whether its preferred host serves it.
     pub(crate) home_served: bool,
     /// Whether its preferred host does not take it because an operator said so.
@@ -110,12 +103,9 @@ impl Items {
     }
 
     /// Takes what live hosts say. Says whether anything that placement reads has changed.
-    pub(crate) fn take_claims(&mut self, now: Time, claims: &BTreeMap<Item, Claims>, lifetime: Duration, graves: Graves) -> bool {
+    pub(crate) fn take_claims(&mut self, now: Time, claims: &BTreeMap<Item, Claims>, lifetime: Duration) -> bool {
         let mut changed = false;
         for (item, claims) in claims {
-            if graves == Graves::Rest && self.known.get(item).is_some_and(|known| known.tombstone) {
-                continue;
-            }
             let is_claimed = !claims.preferred_by.is_empty() || !claims.floated_by.is_empty();
             if !self.known.contains_key(item) {
                 if !is_claimed || self.known.len() >= ITEMS_MAX {
@@ -252,12 +242,13 @@ impl KnownItem {
 
     /// Takes what live hosts say of it.
     fn take_claims(&mut self, now: Time, claims: &Claims, lifetime: Duration) {
-        if !claims.preferred_by.is_empty() || !claims.floated_by.is_empty() {
-            if self.tombstone {
-                // Only a live host that prefers or floats it brings it back: above the tombstone.
-                self.tombstone = false;
-                self.epoch = self.epoch.next();
-            }
+        if self.tombstone && claims.is_ours {
+            // Only a live host that prefers or floats it brings it back: above the tombstone, and by its own word. Others may
+            // believe in a host that has died, as who has just woken up does.
+            self.tombstone = false;
+            self.epoch = self.epoch.next();
+        }
+        if !self.tombstone && (!claims.preferred_by.is_empty() || !claims.floated_by.is_empty()) {
             self.claimed_at = now;
             self.lifetime = lifetime;
             self.prefix = claims.prefix;
@@ -358,7 +349,7 @@ mod tests {
     }
 
     fn claim(by: u8) -> BTreeMap<Item, Claims> {
-        let claims = Claims { preferred_by: [host(by)].into(), prefix: 32, ..Claims::default() };
+        let claims = Claims { preferred_by: [host(by)].into(), prefix: 32, is_ours: by == 1, ..Claims::default() };
         [(item(), claims)].into()
     }
 
@@ -384,10 +375,21 @@ mod tests {
     fn a_live_host_that_prefers_it_brings_it_back_above_the_tombstone() {
         let mut items = Items::default();
         items.merge(now(), record(5, 200, true));
-        assert!(items.take_claims(now(), &claim(1), Duration::from_secs(100), Graves::Open));
+        assert!(items.take_claims(now(), &claim(1), Duration::from_secs(100)), "this host");
         let known = items.get(&item()).unwrap();
         assert!(!known.tombstone && known.epoch == Epoch(6));
         assert!(!items.merge(now(), record(5, 0, true)), "the tombstone comes again");
+    }
+
+    #[test]
+    fn a_host_that_is_believed_to_live_brings_nothing_back() {
+        let mut items = Items::default();
+        items.merge(now(), record(5, 200, true));
+        assert!(!items.take_claims(now(), &claim(2), Duration::from_secs(100)));
+        assert!(items.get(&item()).unwrap().tombstone);
+        // It lives, and says so itself.
+        assert!(items.merge(now(), record(6, 0, false)));
+        assert!(!items.get(&item()).unwrap().tombstone);
     }
 
     #[test]

@@ -25,6 +25,7 @@ impl Monitor {
             if item.floating {
                 claim.floated_by.insert(id);
             }
+            claim.is_ours |= id == self.identity.id && (item.preferred || item.floating);
             claim.home_served |= item.preferred && item.state == ItemState::Online;
             claim.home_excused |= item.preferred && self.duty_of(id) != Duty::Active;
             claim.epoch = claim.epoch.max(item.epoch);

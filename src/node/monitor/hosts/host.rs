@@ -33,6 +33,9 @@ pub(crate) struct Host {
     pub(crate) heard_at: Time,
     /// Since when this start of it is known here.
     pub(crate) known_since: Time,
+    /// The number of its first datagram that certainly left it after this start of ours was there: a capture of what it sent
+    /// before may come at any time, and what that says of others was true then. `None`: there was none yet.
+    pub(super) current_from: Option<u64>,
     /// It was heard directly, and is late on every network.
     pub(super) is_late: bool,
     /// Its detail and items, as far as collected.
@@ -80,6 +83,7 @@ impl Host {
             ruling: ruling(&head),
             heard_at: now.minus(head.age),
             known_since: now,
+            current_from: None,
             is_late: false,
             entry: HeardEntry::default(),
             whole: false,
@@ -101,6 +105,14 @@ impl Host {
             Standing::Live => true,
             Standing::Silent | Standing::Left => false,
         }
+    }
+
+    /// Whether a datagram of its own may be from before this start of ours; `opens`: it says what its head says, or more.
+    pub(super) fn is_past(&mut self, number: u64, opens: bool) -> bool {
+        if opens {
+            self.current_from.get_or_insert(number);
+        }
+        self.current_from.is_none_or(|from| number < from)
     }
 
     /// Its name, or its id while the name is not known.

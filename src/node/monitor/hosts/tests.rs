@@ -140,6 +140,26 @@ fn a_start_that_does_not_name_this_one_is_no_host() {
 }
 
 #[test]
+fn a_capture_from_before_this_start_tells_nothing_of_others_although_its_sender_runs_on() {
+    // Host 2 is known by its own proof, host 4 by what host 2 passes on.
+    let mut hosts = Hosts::new(ME, BOOT, TIMEOUT);
+    let mut said = records([head(2, 50)]);
+    said.push(hears_me(2, 50, 1));
+    hosts.hear(at(0), datagram(2, 100), said);
+    hosts.hear(at(1), datagram(2, 101), records([head(4, 70)]));
+    assert!(is_live(&hosts, 4));
+    for (sender, number) in [(2, 99), (4, 60)] {
+        let changes = hosts.hear(at(2), datagram(sender, number), records([head(sender, 49), head(3, 9)]));
+        assert!(changes.past && hosts.get(id(3)).is_none(), "host {sender} speaks of the dead host 3");
+    }
+    // What they say from then on counts.
+    hosts.hear(at(3), datagram(4, 61), records([head(4, 71), head(3, 9)]));
+    assert!(is_live(&hosts, 3));
+    assert!(hosts.hear(at(4), datagram(4, 59), records([head(5, 1)])).past && hosts.get(id(5)).is_none());
+    assert!(!hosts.hear(at(5), datagram(2, 102), records([head(5, 1)])).past && is_live(&hosts, 5));
+}
+
+#[test]
 fn an_age_never_grows_younger_by_being_passed_on() {
     let mut hosts = knowing(&[2, 3]);
     // Host 3 vanishes; host 2 passes its last words on for ever, each time with the age that they have.

@@ -271,6 +271,19 @@ fn fail() -> Event {
     Event::Tested { test: "web".to_owned(), result: TestResult::Failed { why: "refused".to_owned() } }
 }
 
+#[test]
+fn a_command_may_rest_on_the_oldest_info_that_is_no_older_than_timeout() {
+    let mut bench = Bench::following(&policy());
+    let timeout = policy().groups[0].shared.timeout;
+    let (oldest, _) = *bench.sent.iter().find(|(_, at)| bench.now.since(*at) <= timeout).expect("it sends");
+    assert!(bench.sent.iter().any(|(sequence, _)| *sequence < oldest), "there are older ones");
+    let rests_on = |bench: &Bench, sequence| Command { based_on: sequence, ..bench.command(CommandKind::Acquire, 5) };
+    let command = rests_on(&bench, Sequence(oldest.0 - 1));
+    assert!(!bench.obeys(command));
+    let command = rests_on(&bench, oldest);
+    assert!(bench.obeys(command));
+}
+
 type Change = fn(&mut Command);
 
 #[test]
