@@ -77,8 +77,16 @@ fn main() -> ExitCode {
 
 fn trials() -> Vec<Trial> {
     let mut trials = broken::trials();
+    trials.push(Trial::test("the_page_on_safety_has_these_situations_and_bounds", check_page));
     trials.push(Trial::test("a_thousand_bad_minutes_end_well_and_every_rule_is_seen_at_work", gate));
     trials
+}
+
+/// Who relies on the page relies on what is judged here.
+fn check_page() -> Result<(), Failed> {
+    const PAGE: &str = include_str!("../../docs/safety.md");
+    let table = situation::table();
+    if PAGE.contains(&table) { Ok(()) } else { Err(format!("docs/safety.md does not have this table:\n{table}").into()) }
 }
 
 /// The gate's set.

@@ -68,7 +68,9 @@ pub(crate) fn table() -> String {
     let mut text = "| two hosts may hold an address during | and at most so long after its end |\n|---|---|\n".to_owned();
     for situation in Situation::ALL {
         let (timeouts, heartbeats) = situation.bound();
-        text.push_str(&format!("| {} | {timeouts} timeouts + {heartbeats} heartbeats, and the release script |\n", situation.words()));
+        let count = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let bound = [count(timeouts, "timeout"), count(heartbeats, "heartbeat")].join(" + ");
+        text.push_str(&format!("| {} | {bound}, and the release script |\n", situation.words()));
     }
     text
 }
