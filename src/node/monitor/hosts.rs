@@ -4,6 +4,7 @@
 //! when this host has listened long enough. Never decides who serves what. Called by `monitor.rs` only.
 
 mod host;
+mod said;
 
 pub(crate) use host::{Host, Reach, Standing};
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::said::{is_of, own_control, own_head, placement_facts, rivalled};
 use super::entry::Taken;
 use super::hearing::{Links, Windows};
 use crate::node::event::{Arrival, Way};
@@ -154,7 +156,7 @@ impl Hosts {
         if self.is_proved(sender) {
             if let Some(host) = self.hosts.get_mut(&sender.host) {
                 changes.answer_at_once |= host.links.heard(now, network, way, number, self.timeout);
-                let opens = records.iter().any(|record| is_own_head(sender, record, host.head.sequence));
+                let opens = records.iter().filter_map(|record| own_head(sender, record)).any(|head| head.sequence >= host.head.sequence);
                 changes.past = arrival == Arrival::First && host.is_past(number, opens);
             }
         } else if !self.prove(now, datagram, &records, &mut changes) {
@@ -182,24 +184,12 @@ impl Hosts {
             // It said goodbye: nothing of that incarnation is accepted afterwards.
             return false;
         }
-        let head = records.iter().find_map(|record| match record {
-            Record::Head(head) if head.id == sender.host && head.boot == sender.boot => Some(head),
-            Record::Head(_)
-            | Record::Hearing(_)
-            | Record::Detail(_)
-            | Record::Items(_)
-            | Record::Addresses(_)
-            | Record::Zone(_)
-            | Record::Command(_)
-            | Record::Wish(_)
-            | Record::Verdict(_)
-            | Record::Freeze(_) => None,
-        });
+        let head = records.iter().find_map(|record| own_head(sender, record));
         let is_new = self.note_stranger(now, datagram, head.map(|head| head.sequence), records);
         changes.answer_at_once |= is_new;
         let names_us = records.iter().any(|record| self.names_us(sender.host, sender.boot, record));
         let Some(head) = head.filter(|_| names_us) else { return false };
-        self.admit(now, sender, datagram.number, (**head).clone(), changes)
+        self.admit(now, sender, datagram.number, head.clone(), changes)
     }
 
     /// Remembers somebody that has not proved that it lives. Says whether it was unknown.
@@ -588,65 +578,6 @@ impl Hosts {
     fn is_complete(&self, hearing: &Hearing) -> bool {
         self.hosts.get(&hearing.host).is_some_and(|host| host.whole && host.is_live() && host.head.boot.tag() == hearing.boot)
     }
-}
-
-/// The control addresses that the sender of a datagram says it has.
-fn own_control(sender: Sender, record: &Record) -> Option<&[IpAddr]> {
-    match record {
-        Record::Detail(record) => (record.id == sender.host && record.boot == sender.boot).then_some(record.detail.control.as_slice()),
-        Record::Head(_)
-        | Record::Hearing(_)
-        | Record::Items(_)
-        | Record::Addresses(_)
-        | Record::Zone(_)
-        | Record::Command(_)
-        | Record::Wish(_)
-        | Record::Verdict(_)
-        | Record::Freeze(_) => None,
-    }
-}
-
-/// Whether the record is the sender's own head, of this sequence or a later one.
-fn is_own_head(sender: Sender, record: &Record, known: Sequence) -> bool {
-    match record {
-        Record::Head(head) => head.id == sender.host && head.boot == sender.boot && head.sequence >= known,
-        Record::Hearing(_)
-        | Record::Detail(_)
-        | Record::Items(_)
-        | Record::Addresses(_)
-        | Record::Zone(_)
-        | Record::Command(_)
-        | Record::Wish(_)
-        | Record::Verdict(_)
-        | Record::Freeze(_) => false,
-    }
-}
-
-/// Whether the record is about this host and nobody else.
-fn is_of(host: HostId, record: &Record) -> bool {
-    match record {
-        Record::Head(head) => head.id == host,
-        Record::Hearing(report) => report.by == host,
-        Record::Detail(detail) => detail.id == host,
-        Record::Items(items) => items.id == host,
-        Record::Addresses(_) | Record::Zone(_) | Record::Command(_) | Record::Wish(_) | Record::Verdict(_) | Record::Freeze(_) => false,
-    }
-}
-
-/// The item, if the change says that its host holds it or has let it go.
-fn rivalled(change: &VersionedItem) -> Option<Item> {
-    match change {
-        VersionedItem::Present { item, .. } => item.state.is_held().then(|| item.item.clone()),
-        VersionedItem::Gone { item, .. } => Some(item.clone()),
-    }
-}
-
-/// What placement, leadership and the zone read of a head.
-fn placement_facts(head: &HostHead) -> impl PartialEq + use<> {
-    (
-        (head.ok, head.duty, head.settled, head.role, head.spare, head.restarting),
-        (head.version, head.load, head.capacity, head.incarnation, head.database, head.frozen.is_some()),
-    )
 }
 
 #[cfg(test)]
