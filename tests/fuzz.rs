@@ -10,33 +10,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot go on is a finding, or a test that is wrong")]
 
-#[allow(dead_code, reason = "the world is that of the pools; little of it is needed here")]
-#[path = "world/checks.rs"]
-mod checks;
-#[allow(dead_code, reason = "as above")]
-#[path = "world/datagrams.rs"]
-mod datagrams;
-#[allow(dead_code, reason = "as above")]
-#[path = "world/deeds.rs"]
-mod deeds;
-#[allow(dead_code, reason = "as above")]
-#[path = "world/machine.rs"]
-mod machine;
-#[allow(dead_code, reason = "as above")]
-#[path = "world/network.rs"]
-mod network;
-#[allow(dead_code, reason = "as above")]
-#[path = "world/seen.rs"]
-mod seen;
-#[allow(dead_code, reason = "as above")]
-#[path = "world/setup.rs"]
-mod setup;
-#[allow(dead_code, reason = "as above")]
-#[path = "world/transcript.rs"]
-mod transcript;
-#[allow(dead_code, reason = "as above")]
-#[path = "world/world.rs"]
-mod world;
+#[path = "world.rs"]
+mod simulated;
+
+#[allow(unused_imports, reason = "the parts of the world name each other from here")]
+use simulated::{checks, datagrams, deeds, machine, network, seen, setup, transcript, world};
 
 #[path = "fuzz/api.rs"]
 mod api;

@@ -2,33 +2,11 @@
 
 #![expect(clippy::expect_used, reason = "a story that cannot go on ends with what it expected")]
 
-#[path = "world/checks.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod checks;
-#[path = "world/datagrams.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod datagrams;
-#[path = "world/deeds.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod deeds;
-#[path = "world/machine.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod machine;
-#[path = "world/network.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod network;
-#[path = "world/seen.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod seen;
-#[path = "world/setup.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod setup;
-#[path = "world/transcript.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod transcript;
-#[path = "world/world.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod world;
+#[path = "world.rs"]
+mod simulated;
+
+#[allow(unused_imports, reason = "the parts of the world name each other from here")]
+use simulated::{checks, datagrams, deeds, machine, network, seen, setup, transcript, world};
 
 #[path = "pool/chance.rs"]
 mod chance;

@@ -17,27 +17,11 @@ mod story;
 #[path = "transcripts/watch.rs"]
 mod transcript;
 
-#[path = "world/datagrams.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod datagrams;
-#[path = "world/deeds.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod deeds;
-#[path = "world/machine.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod machine;
-#[path = "world/network.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod network;
-#[path = "world/seen.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod seen;
-#[path = "world/setup.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod setup;
-#[path = "world/world.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod world;
+#[path = "world.rs"]
+mod simulated;
+
+#[allow(unused_imports, reason = "the parts of the world name each other from here")]
+use simulated::{datagrams, deeds, machine, network, seen, setup, world};
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

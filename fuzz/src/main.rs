@@ -12,33 +12,11 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "the world is that of the pools; little of it is needed here")]
-#[path = "../../tests/world/checks.rs"]
-mod checks;
-#[allow(dead_code, reason = "as above")]
-#[path = "../../tests/world/datagrams.rs"]
-mod datagrams;
-#[allow(dead_code, reason = "as above")]
-#[path = "../../tests/world/deeds.rs"]
-mod deeds;
-#[allow(dead_code, reason = "as above")]
-#[path = "../../tests/world/machine.rs"]
-mod machine;
-#[allow(dead_code, reason = "as above")]
-#[path = "../../tests/world/network.rs"]
-mod network;
-#[allow(dead_code, reason = "as above")]
-#[path = "../../tests/world/seen.rs"]
-mod seen;
-#[allow(dead_code, reason = "as above")]
-#[path = "../../tests/world/setup.rs"]
-mod setup;
-#[allow(dead_code, reason = "as above")]
-#[path = "../../tests/world/transcript.rs"]
-mod transcript;
-#[allow(dead_code, reason = "as above")]
-#[path = "../../tests/world/world.rs"]
-mod world;
+#[path = "../../tests/world.rs"]
+mod simulated;
+
+#[allow(unused_imports, reason = "the parts of the world name each other from here")]
+use simulated::{checks, datagrams, deeds, machine, network, seen, setup, transcript, world};
 
 #[path = "../../tests/fuzz/api.rs"]
 mod api;

@@ -8,30 +8,11 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a judge looks at what it judges")]
 #![expect(clippy::disallowed_methods, reason = "people wait for the run: its own time is taken, never that of a node")]
 
-#[path = "../world/datagrams.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod datagrams;
-#[path = "../world/deeds.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod deeds;
-#[path = "../world/machine.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod machine;
-#[path = "../world/network.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod network;
-#[path = "../world/seen.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod seen;
-#[path = "../world/setup.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod setup;
-#[path = "../world/transcript.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod transcript;
-#[path = "../world/world.rs"]
-#[allow(dead_code, reason = "each test program uses a part of the world")]
-mod world;
+#[path = "../world.rs"]
+mod simulated;
+
+#[allow(unused_imports, reason = "the parts of the world name each other from here")]
+use simulated::{datagrams, deeds, machine, network, seen, setup, transcript, world};
 
 mod broken;
 mod checkers;

@@ -20,7 +20,7 @@ use super::hearing::{Links, Windows};
 use crate::node::event::{Arrival, Way};
 use crate::types::host::{BootId, EntryVersion, Hearing, HostHead, HostId, Incarnation, Sequence};
 use crate::types::item::Item;
-use crate::types::message::{HearingRecord, Record, Sender, VersionedItem};
+use crate::types::message::{HearingRecord, Record, Sender};
 use crate::types::time::Time;
 
 /// The most hosts of a group that are remembered, silent ones included. Ten times the largest pool that was tried.

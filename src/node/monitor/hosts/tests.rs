@@ -4,7 +4,7 @@ use super::*;
 use crate::node::monitor::extent;
 use crate::types::host::{Duty, Extent, HostDetail, HostItem, HostKeys, Role};
 use crate::types::item::{Epoch, ItemState};
-use crate::types::message::{DetailRecord, ItemsRecord};
+use crate::types::message::{DetailRecord, ItemsRecord, VersionedItem};
 use crate::types::policy::{AllFailed, Ruling};
 
 const ME: HostId = HostId(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)));
